@@ -1,1 +1,2 @@
-export {};
+export * from './bucket-id.ts';
+export * from './port.ts';

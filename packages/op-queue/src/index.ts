@@ -1,1 +1,2 @@
-export {};
+export * from './frame.ts';
+export * from './port.ts';

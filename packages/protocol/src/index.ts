@@ -1,1 +1,3 @@
-export {};
+export * from './chunk.ts';
+export * from './codec.ts';
+export * from './messages.ts';

@@ -1,0 +1,263 @@
+import type {
+  BucketId,
+  Checkpoint,
+  Epoch,
+  LeaseToken,
+  LookupId,
+  Lsn,
+  Position,
+  ProjectId,
+  StreamNo,
+} from '@sluice/domain';
+import type { ChunkCodec } from '@sluice/protocol';
+
+/**
+ * Everything durable between a source and its clients. Every write locks a row and checks epoch, stream generation and
+ * lease token (L3); a write that does not hold them throws STORE_FENCED and changes nothing. Every key begins with the
+ * project. All methods may throw STORE_UNAVAILABLE, which is retryable.
+ */
+export interface BucketStore {
+  // --- leases: one holder per source
+  /** Takes the lease if it is free, expired, or already the holder's; each taking gives a higher token. */
+  acquireLease(project: ProjectId, holder: string, ttlMs: number): Promise<LeaseToken | undefined>;
+  /** False when the lease was lost. */
+  renewLease(project: ProjectId, token: LeaseToken, ttlMs: number): Promise<boolean>;
+  releaseLease(project: ProjectId, token: LeaseToken): Promise<void>;
+
+  // --- epochs
+  /** Begins an epoch in state `building`, its shards at `start` and checkpoints held. The serving epoch goes on serving. */
+  openEpoch(
+    project: ProjectId,
+    token: LeaseToken,
+    identity: SourceIdentity,
+    start: Position,
+    shards: number,
+  ): Promise<Epoch>;
+  /** Records a stopped or changed state that clients and the console may see; undefined clears it. */
+  setSourceState(project: ProjectId, token: LeaseToken, state: SourceCondition): Promise<void>;
+  readSource(project: ProjectId): Promise<SourceRecord | undefined>;
+
+  // --- streams
+  /** Adds generations in state `loading`; rows are evaluated for them from `activatedAt` (exclusive) on. */
+  addStreams(
+    project: ProjectId,
+    token: LeaseToken,
+    epoch: Epoch,
+    streams: readonly NewStream[],
+    activatedAt: Lsn,
+  ): Promise<StreamRecord[]>;
+  /** Sets the consistent point under which the streams are copied; streamed chunks at or below it become void for them. */
+  setBackfillPoint(project: ProjectId, token: LeaseToken, streams: readonly StreamNo[], point: Lsn): Promise<void>;
+  /**
+   * In one transaction: `show` becomes visible and `drop` disappears at the first checkpoint after this call, the epoch
+   * becomes the serving one, and the hold is lifted. Every stream in `show` must be loaded and the applied barrier must
+   * be at or above each back-fill point; throws an InvariantError otherwise.
+   */
+  switchStreams(
+    project: ProjectId,
+    token: LeaseToken,
+    epoch: Epoch,
+    change: { show: readonly StreamNo[]; drop: readonly StreamNo[] },
+  ): Promise<void>;
+  /** Stops (true) or allows (false) publishing checkpoints; applying goes on. */
+  holdCheckpoints(project: ProjectId, token: LeaseToken, epoch: Epoch, hold: boolean): Promise<void>;
+  /** All generations that are not erased, of all epochs. */
+  readStreams(project: ProjectId): Promise<StreamRecord[]>;
+  /** Erases the chunks and membership of dropped generations and retired epochs, at most `rowsMax` rows; true when done. */
+  eraseDropped(project: ProjectId, rowsMax: number): Promise<boolean>;
+
+  // --- writes of the bucket worker
+  /** Applies a frame's result in one transaction, exactly once (L3). */
+  applyFrame(commit: FrameCommit): Promise<ApplyOutcome>;
+  /** Applies a part of a copy in one transaction, exactly once per (streams, part). */
+  applySnapshotPart(commit: SnapshotCommit): Promise<'applied' | 'skipped'>;
+
+  // --- reads as of a checkpoint; `through` and `after` are commit LSNs of checkpoints of one epoch
+  /** The newest readable checkpoint of the serving epoch. */
+  readCheckpoint(project: ProjectId): Promise<Checkpoint | undefined>;
+  /**
+   * Chunks of the given buckets with `after` < position <= barrier of `through`, in (bucket, position, part) order, void
+   * ones left out (truncated, below the back-fill point). Bytes are bounded by `bytesMax`: `next` continues.
+   */
+  readChunks(project: ProjectId, request: ChunkRequest): Promise<ChunkPage>;
+  /** Checksums and row counts of buckets as of a checkpoint; a bucket without chunks is absent. */
+  readSums(project: ProjectId, buckets: readonly BucketRef[], through: Lsn): Promise<Map<BucketId, BucketTotals>>;
+  /** Values that the lookups give as of a checkpoint, without duplicates; a lookup without values is absent. */
+  readMembership(project: ProjectId, lookups: readonly LookupRef[], through: Lsn): Promise<Map<LookupId, string[]>>;
+  /** Values that any op touched in (after, through]: grants of these are not unbroken (L13). */
+  readMembershipTouched(
+    project: ProjectId,
+    lookups: readonly LookupRef[],
+    after: Lsn,
+    through: Lsn,
+  ): Promise<Map<LookupId, string[]>>;
+  /** Streams whose table was truncated in (after, through]. */
+  readTruncated(project: ProjectId, streams: readonly StreamNo[], after: Lsn, through: Lsn): Promise<StreamNo[]>;
+
+  /** Erases everything of the project. */
+  eraseProject(project: ProjectId): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SourceIdentity {
+  readonly slot: string;
+  readonly publication: string;
+  /** As IDENTIFY_SYSTEM gives them. */
+  readonly systemId: string;
+  readonly timeline: number;
+  readonly databaseOid: number;
+}
+export interface SourceCondition {
+  readonly state: 'live' | 'loading' | 'stalled' | 'stopped';
+  /** A code of the catalogue, or empty. */
+  readonly code: string;
+  readonly details: Readonly<Record<string, string | number>>;
+  readonly rowsDone: number;
+  readonly rowsEstimate: number;
+}
+export interface SourceRecord {
+  readonly leaseToken: LeaseToken;
+  readonly condition: SourceCondition;
+  readonly serving: EpochRecord | undefined;
+  /** The newest epoch that is being built, if any. */
+  readonly building: EpochRecord | undefined;
+}
+export interface EpochRecord {
+  readonly epoch: Epoch;
+  readonly identity: SourceIdentity;
+  readonly mapVersion: number;
+  readonly shards: readonly ShardRecord[];
+  readonly checkpoint: Checkpoint | undefined;
+  readonly held: boolean;
+}
+export interface ShardRecord {
+  readonly shard: number;
+  readonly applied: Position;
+  /** The last barrier's end LSN and the one's before it; the standby status confirms the latter (L2). */
+  readonly barrier: { readonly lsn: Lsn; readonly endLsn: Lsn };
+  readonly previousBarrierEndLsn: Lsn;
+}
+
+export interface NewStream {
+  readonly name: string;
+  readonly contentHash: string;
+  /** StreamPlan of @sluice/sync-rules, as JSON. */
+  readonly plan: unknown;
+}
+export interface StreamRecord extends NewStream {
+  readonly stream: StreamNo;
+  readonly epoch: Epoch;
+  /** Rows at positions above this LSN are evaluated for the stream. */
+  readonly activatedAt: Lsn;
+  /** Consistent point of its copy; undefined until known. */
+  readonly backfillPoint: Lsn | undefined;
+  /** Tables of the stream (its own and its memberships') whose copy is complete, as `schema.table`. */
+  readonly loadedTables: readonly string[];
+  /** Visible at checkpoints strictly above; undefined while loading. */
+  readonly visibleAfter: Lsn | undefined;
+  /** Gone at checkpoints strictly above; undefined while in use. */
+  readonly droppedAfter: Lsn | undefined;
+}
+
+export interface BucketRef {
+  readonly stream: StreamNo;
+  readonly bucket: BucketId;
+}
+export interface LookupRef {
+  readonly stream: StreamNo;
+  readonly lookup: LookupId;
+}
+export interface BucketTotals {
+  /** Unsigned, mod 2^64 (L9). */
+  readonly checksum: bigint;
+  readonly rows: number;
+}
+
+export interface ChunkWrite extends BucketRef {
+  readonly ops: number;
+  /** Live rows gained, may be negative. */
+  readonly rowsDelta: number;
+  /** Sum mod 2^64 of hashes of rows that came minus rows that went, unsigned. */
+  readonly checksumDelta: bigint;
+  readonly codec: ChunkCodec;
+  readonly payloadBytes: number;
+  readonly directory: Uint8Array;
+  readonly payload: Uint8Array;
+}
+export interface MembershipWrite extends LookupRef {
+  readonly position: Position;
+  readonly rowKey: Uint8Array;
+  /** The canonical value that the row gives, as the rules engine writes it; also on removal, for L13. */
+  readonly value: string;
+  readonly present: boolean;
+}
+/** Voids everything of the stream's buckets, or of one membership set's lookups, below the position. */
+export interface TruncateWrite {
+  readonly stream: StreamNo;
+  /** Undefined for the stream's own table, else the number of the membership set. */
+  readonly membership: number | undefined;
+  readonly position: Position;
+}
+export interface SourceIssue {
+  readonly code: string;
+  readonly table: string;
+  readonly count: number;
+  readonly details: Readonly<Record<string, string | number>>;
+}
+
+export interface FrameCommit {
+  readonly project: ProjectId;
+  readonly epoch: Epoch;
+  readonly shard: number;
+  readonly mapVersion: number;
+  readonly leaseToken: LeaseToken;
+  readonly prev: Position;
+  readonly end: Position;
+  readonly endLsn: Lsn;
+  readonly committedAtMs: number;
+  /** Position from which the ops below were evaluated; the store refuses the commit if `applied` moved meanwhile. */
+  readonly appliedBefore: Position;
+  readonly chunks: readonly ChunkWrite[];
+  readonly memberships: readonly MembershipWrite[];
+  readonly truncates: readonly TruncateWrite[];
+  readonly issues: readonly SourceIssue[];
+}
+export type ApplyOutcome =
+  /** Durable. `checkpoint` is set when this made a new one readable, with the one before it. */
+  | { readonly kind: 'applied'; readonly checkpoint: Checkpoint | undefined; readonly previousLsn: Lsn }
+  /** The whole frame was applied before. */
+  | { readonly kind: 'skipped' }
+  /** The frame begins beyond the applied position, or `appliedBefore` is stale: evaluate again or stream again. */
+  | { readonly kind: 'gap'; readonly applied: Position };
+
+export interface SnapshotCommit {
+  readonly project: ProjectId;
+  readonly epoch: Epoch;
+  readonly leaseToken: LeaseToken;
+  readonly streams: readonly StreamNo[];
+  readonly pointLsn: Lsn;
+  /** `schema.table` */
+  readonly table: string;
+  readonly part: number;
+  readonly last: boolean;
+  readonly chunks: readonly ChunkWrite[];
+  readonly memberships: readonly MembershipWrite[];
+  readonly issues: readonly SourceIssue[];
+}
+
+export interface ChunkRequest {
+  readonly buckets: readonly BucketRef[];
+  readonly after: Lsn;
+  readonly through: Lsn;
+  readonly bytesMax: number;
+  /** From the page before, or undefined to begin. */
+  readonly cursor: string | undefined;
+}
+export interface StoredChunk extends ChunkWrite {
+  readonly position: Position;
+  readonly part: number;
+}
+export interface ChunkPage {
+  readonly chunks: readonly StoredChunk[];
+  readonly next: string | undefined;
+}
