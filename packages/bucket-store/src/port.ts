@@ -46,12 +46,17 @@ export interface BucketStore {
     streams: readonly NewStream[],
     activatedAt: Lsn,
   ): Promise<StreamRecord[]>;
-  /** Sets the consistent point under which the streams are copied; streamed chunks at or below it become void for them. */
+  /**
+   * Sets the consistent point under which the streams are copied. Commits below it are in the copy, those at or above it
+   * are not; so streamed chunks, membership ops and truncates of an LSN below it become void for these streams. Until the
+   * point is known, every commit is a barrier of its own, so no chunk holds ops of both sides.
+   */
   setBackfillPoint(project: ProjectId, token: LeaseToken, streams: readonly StreamNo[], point: Lsn): Promise<void>;
   /**
    * In one transaction: `show` becomes visible and `drop` disappears at the first checkpoint after this call, the epoch
-   * becomes the serving one, and the hold is lifted. Every stream in `show` must be loaded and the applied barrier must
-   * be at or above each back-fill point; throws an InvariantError otherwise.
+   * becomes the serving one, and the hold is lifted. Every stream in `show` must be loaded and the applied barrier's LSN
+   * must be at or above each back-fill point; throws an InvariantError otherwise. The caller then writes a heartbeat, so
+   * that an idle source gets that checkpoint.
    */
   switchStreams(
     project: ProjectId,
@@ -147,7 +152,7 @@ export interface NewStream {
 export interface StreamRecord extends NewStream {
   readonly stream: StreamNo;
   readonly epoch: Epoch;
-  /** Rows at positions above this LSN are evaluated for the stream. */
+  /** Rows of commits strictly above this LSN are evaluated for the stream. */
   readonly activatedAt: Lsn;
   /** Consistent point of its copy; undefined until known. */
   readonly backfillPoint: Lsn | undefined;
@@ -165,6 +170,8 @@ export interface BucketRef {
 }
 export interface LookupRef {
   readonly stream: StreamNo;
+  /** Number of the membership set within the stream's plan. */
+  readonly membership: number;
   readonly lookup: LookupId;
 }
 export interface BucketTotals {
