@@ -1,1 +1,9 @@
-export {};
+export { PostgresStartError } from './errors.ts';
+export { freePort } from './free-port.ts';
+export {
+  type PostgresOptions,
+  type PostgresServer,
+  type StartStage,
+  startPostgres,
+  stopAbandoned,
+} from './start-postgres.ts';
