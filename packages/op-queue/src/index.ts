@@ -1,2 +1,3 @@
 export * from './frame.ts';
 export * from './port.ts';
+export * from './records.ts';
