@@ -1,0 +1,149 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+
+export type Direction = 'toTarget' | 'toClient';
+
+/** A link whose faults the test controls. Give the client `port` instead of the target's. */
+export interface TcpProxy extends AsyncDisposable {
+  readonly port: number;
+  /** Connections that are open now. */
+  readonly connections: number;
+  /** Bytes received from each side so far, passed on or not; the key names where they were going. */
+  readonly bytes: Readonly<Record<Direction, number>>;
+  /** What was received in that direction, when recording; the first `recordBytesMax` bytes. */
+  recorded(direction: Direction): Buffer;
+  /** Resets every connection (both sides see ECONNRESET); new ones are taken. */
+  cut(): void;
+  /** Resets new connections at once, too, until `heal`. */
+  refuse(): void;
+  /** Stops reading from both sides: buffers fill up, nobody is told. */
+  stall(): void;
+  /** Reads and drops what flows in one direction: half-open, as after a lost route. */
+  swallow(direction: Direction): void;
+  /** Ends refuse, stall and swallow. Swallowed bytes stay lost, so cut a link that has lost some. */
+  heal(): void;
+}
+
+export interface TcpProxyOptions {
+  readonly port: number;
+  readonly host?: string;
+  /** Record what passes, at most this much per direction. Default: nothing. */
+  readonly recordBytesMax?: number;
+}
+
+interface Link {
+  readonly client: Socket;
+  readonly target: Socket;
+}
+
+/** Listens on a free port of 127.0.0.1 and passes every connection on to `target`. */
+export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
+  const links = new Set<Link>();
+  const bytes: Record<Direction, number> = { toTarget: 0, toClient: 0 };
+  const records: Record<Direction, Buffer[]> = { toTarget: [], toClient: [] };
+  const recordedBytes: Record<Direction, number> = { toTarget: 0, toClient: 0 };
+  let isRefusing = false;
+  let isStalled = false;
+  let swallowed: Direction | undefined;
+
+  const note = (direction: Direction, chunk: Buffer): void => {
+    bytes[direction] += chunk.length;
+    const room = (target.recordBytesMax ?? 0) - recordedBytes[direction];
+    if (room <= 0) return;
+    const kept = chunk.subarray(0, room);
+    records[direction].push(kept);
+    recordedBytes[direction] += kept.length;
+  };
+  const pass = (direction: Direction, from: Socket, to: Socket): void => {
+    from.on('data', (chunk: Buffer) => {
+      note(direction, chunk);
+      if (swallowed === direction) return;
+      if (!to.write(chunk)) from.pause();
+    });
+    to.on('drain', () => {
+      if (!isStalled) from.resume();
+    });
+    from.on('end', () => {
+      if (swallowed !== direction) to.end();
+    });
+  };
+  const drop = (link: Link): void => {
+    links.delete(link);
+    link.client.resetAndDestroy();
+    // A socket that is still connecting cannot be reset.
+    if (link.target.connecting) link.target.destroy();
+    else link.target.resetAndDestroy();
+  };
+
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
+    if (isRefusing) {
+      client.resetAndDestroy();
+      return;
+    }
+    const upstream = connect({
+      port: target.port,
+      host: target.host ?? '127.0.0.1',
+      allowHalfOpen: true,
+      noDelay: true,
+    });
+    const link: Link = { client, target: upstream };
+    links.add(link);
+    for (const socket of [client, upstream]) {
+      socket.on('error', () => drop(link));
+      socket.on('close', () => {
+        if (client.destroyed && upstream.destroyed) links.delete(link);
+      });
+    }
+    pass('toTarget', client, upstream);
+    pass('toClient', upstream, client);
+    if (isStalled) {
+      client.pause();
+      upstream.pause();
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+
+  const cut = (): void => {
+    for (const link of [...links]) drop(link);
+  };
+  const eachSocket = (act: (socket: Socket) => void): void => {
+    for (const { client, target: upstream } of links) {
+      act(client);
+      act(upstream);
+    }
+  };
+  return {
+    port: address.port,
+    get connections() {
+      return links.size;
+    },
+    bytes,
+    recorded: (direction) => Buffer.concat(records[direction]),
+    cut,
+    refuse() {
+      isRefusing = true;
+      cut();
+    },
+    stall() {
+      isStalled = true;
+      eachSocket((socket) => socket.pause());
+    },
+    swallow(direction) {
+      swallowed = direction;
+    },
+    heal() {
+      isRefusing = false;
+      isStalled = false;
+      swallowed = undefined;
+      eachSocket((socket) => socket.resume());
+    },
+    async [Symbol.asyncDispose]() {
+      cut();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
