@@ -1,1 +1,7 @@
-export {};
+export { appendInsertMessage, appendRelationMessage, COLUMNS_MAX } from './append-message.ts';
+export { CopyDataFrame, FRAME, formatStandbyStatus, readCopyData, type StandbyStatus } from './copy-data.ts';
+export { insertFromCopyLine } from './insert-from-copy-line.ts';
+export { MESSAGE, type MessageKind, messageKind } from './message-kind.ts';
+export { pgUsFromUnixMs, unixMsFromPgUs } from './pg-time.ts';
+export * from './read-message.ts';
+export * from './row-message.ts';
