@@ -1,0 +1,166 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock, ProjectId } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
+import { type CodedProblem, problemColumns, problemFromColumns } from '../coded-problem.ts';
+import type { Prisma, PrismaClient } from '../generated/client.ts';
+import { lockActiveProject } from './lock-project.ts';
+
+/** As libpq's sslmode of the same name; `require` encrypts without proving whom it talks to. */
+export type TlsMode = 'disable' | 'require' | 'verify-ca' | 'verify-full';
+/** `ready`: it was reached and passed its checks; `live`: it is being streamed. */
+export type SourceState = 'unchecked' | 'ready' | 'live' | 'failed';
+
+export interface SourceAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  readonly tlsMode: TlsMode;
+  /** PEM text, or undefined for the system's authorities. */
+  readonly tlsCa: string | undefined;
+}
+
+export interface SourceRecord extends SourceAddress {
+  readonly projectId: ProjectId;
+  /** Opens only for this project and `revision`. */
+  readonly sealedPassword: Uint8Array;
+  readonly slotName: string;
+  readonly publicationName: string;
+  /** As `server_version_num`; undefined until the source was reached. */
+  readonly serverVersion: number | undefined;
+  readonly state: SourceState;
+  readonly problem: CodedProblem | undefined;
+  /** Counts the writes of the connection. */
+  readonly revision: number;
+  readonly updatedAt: Date;
+}
+
+/** The one source of each project. */
+export class Sources {
+  readonly #prisma: PrismaClient;
+  readonly #clock: Clock;
+
+  constructor(prisma: PrismaClient, clock: Clock) {
+    this.#prisma = prisma;
+    this.#clock = clock;
+  }
+
+  async find(projectId: ProjectId): Promise<SourceRecord | undefined> {
+    const row = await this.#prisma.source.findUnique({ where: { projectId } });
+    return row ? recordFromRow(projectId, row) : undefined;
+  }
+
+  /** @throws AppError SOURCE_NOT_SET */
+  async get(projectId: ProjectId): Promise<SourceRecord> {
+    const record = await this.find(projectId);
+    if (!record) throw new AppError('SOURCE_NOT_SET');
+    return record;
+  }
+
+  /**
+   * Sets or replaces the connection. `sealPassword` is given the revision that the sealed text must be bound to. Slot
+   * and publication keep their names: whether another server stands behind the new address is the replicator's to find.
+   * @throws AppError PROJECT_NOT_FOUND, PROJECT_DELETING
+   */
+  async put(
+    projectId: ProjectId,
+    address: SourceAddress,
+    sealPassword: (revision: number) => Promise<Uint8Array>,
+  ): Promise<SourceRecord> {
+    return await this.#prisma.$transaction(async (tx) => {
+      await lockActiveProject(tx, projectId);
+      const before = await tx.source.findUnique({ where: { projectId }, select: { revision: true } });
+      const revision = (before?.revision ?? 0) + 1;
+      const written = {
+        host: address.host,
+        port: address.port,
+        database: address.database,
+        username: address.user,
+        password: new Uint8Array(await sealPassword(revision)),
+        tlsMode: tlsModeColumn[address.tlsMode],
+        tlsCa: address.tlsCa ?? null,
+        state: 'unchecked' as const,
+        serverVersion: null,
+        ...problemColumns(undefined),
+        revision,
+        updatedAt: new Date(this.#clock.nowMs()),
+      };
+      const row = await tx.source.upsert({
+        where: { projectId },
+        create: { projectId, ...written, ...randomNames(projectId) },
+        update: written,
+      });
+      return recordFromRow(projectId, row);
+    });
+  }
+
+  /**
+   * Records what a check or the stream found. Writes nothing when nothing changed, so that nobody is told in vain.
+   * Ignored when the connection was replaced since `revision` was read: the finding was about another server.
+   */
+  async report(
+    projectId: ProjectId,
+    finding: {
+      readonly revision: number;
+      readonly state: SourceState;
+      readonly problem: CodedProblem | undefined;
+      readonly serverVersion: number | undefined;
+    },
+  ): Promise<void> {
+    const { revision, state, problem } = finding;
+    const before = await this.find(projectId);
+    if (before?.revision !== revision) return;
+    const serverVersion = finding.serverVersion ?? before.serverVersion;
+    const isSame =
+      before.state === state && before.problem?.code === problem?.code && before.serverVersion === serverVersion;
+    if (isSame) return;
+    await this.#prisma.source.updateMany({
+      where: { projectId, revision },
+      data: {
+        state,
+        serverVersion: serverVersion ?? null,
+        ...problemColumns(problem),
+        updatedAt: new Date(this.#clock.nowMs()),
+      },
+    });
+  }
+}
+
+const tlsModeColumn = {
+  disable: 'disable',
+  require: 'require',
+  'verify-ca': 'verify_ca',
+  'verify-full': 'verify_full',
+} as const satisfies Record<TlsMode, string>;
+const tlsModeFromColumn = {
+  disable: 'disable',
+  require: 'require',
+  verify_ca: 'verify-ca',
+  verify_full: 'verify-full',
+} as const;
+
+function recordFromRow(projectId: ProjectId, row: Prisma.SourceGetPayload<object>): SourceRecord {
+  return {
+    projectId,
+    host: row.host,
+    port: row.port,
+    database: row.database,
+    user: row.username,
+    tlsMode: tlsModeFromColumn[row.tlsMode],
+    tlsCa: row.tlsCa ?? undefined,
+    sealedPassword: row.password,
+    slotName: row.slotName,
+    publicationName: row.publicationName,
+    serverVersion: row.serverVersion ?? undefined,
+    state: row.state,
+    problem: problemFromColumns(row),
+    revision: row.revision,
+    updatedAt: row.updatedAt,
+  };
+}
+
+/** Carry the project and something random: we touch no slot but our own, and no two installations meet on one server. */
+function randomNames(projectId: ProjectId): { slotName: string; publicationName: string } {
+  const name = `sluice_${projectId}_${randomBytes(6).toString('hex')}`;
+  return { slotName: name, publicationName: name };
+}
