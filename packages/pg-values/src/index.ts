@@ -1,1 +1,5 @@
-export {};
+export { type CellEncoder, cellEncoderFor } from './cell-encoder.ts';
+export * from './param.ts';
+export * from './pinned-settings.ts';
+export { type SqliteType, sqliteTypeOf } from './sqlite-type.ts';
+export { PG_TYPE } from './type-oids.ts';
