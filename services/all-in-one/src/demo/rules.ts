@@ -1,0 +1,15 @@
+/** A crew sees the flights that touch its airports, its own assignments, and everybody's airports. */
+export const DEMO_RULES_YAML = `version: 1
+streams:
+  airports:
+    query: SELECT * FROM airports
+  crew:
+    query: SELECT * FROM crew
+  my_assignments:
+    query: SELECT * FROM assignments WHERE crew_id = auth.user_id()
+  my_flights:
+    query: |
+      SELECT * FROM flights
+      WHERE origin IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
+         OR destination IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
+`;
