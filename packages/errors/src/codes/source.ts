@@ -1,6 +1,6 @@
 import { defineCodes } from '../code.ts';
 
-export const sourceCodes = defineCodes({
+const protocolCodes = defineCodes({
   SOURCE_PROTOCOL: {
     what: 'The source sent replication bytes that do not follow the protocol.',
     who: 'operator',
@@ -14,3 +14,189 @@ export const sourceCodes = defineCodes({
     retry: 'wait',
   },
 });
+
+const connectionCodes = defineCodes({
+  SOURCE_UNREACHABLE: {
+    what: 'The source does not answer.',
+    who: 'tenant',
+    how: 'Make sure that the server runs and that its host, port and firewall let us in. We keep trying; clients keep their last checkpoint.',
+    retry: 'retry',
+  },
+  SOURCE_PASSWORD: {
+    what: 'The source refused the user name or the password.',
+    who: 'tenant',
+    how: 'Set the connection again with the right user and password, and check that pg_hba.conf lets the role in from our address.',
+    retry: 'wait',
+  },
+  SOURCE_DATABASE_MISSING: {
+    what: 'The source has no such database, or the role may not connect to it.',
+    who: 'tenant',
+    how: 'Correct the database in the connection, or grant CONNECT on it to the role.',
+    retry: 'wait',
+  },
+  SOURCE_TLS: {
+    what: 'The encrypted connection to the source could not be verified.',
+    who: 'tenant',
+    how: 'Turn on TLS at the server with a certificate for its host name; give the certificate authority if it is a private one.',
+    retry: 'wait',
+  },
+  SOURCE_POOLER: {
+    what: 'The connection leads to a pooler, which cannot carry replication.',
+    who: 'tenant',
+    how: 'Use the direct address of the database, usually another host name or port 5432.',
+    retry: 'wait',
+  },
+  SOURCE_STANDBY: {
+    what: 'The server is a standby, on which no publication can be made.',
+    who: 'tenant',
+    how: 'Connect to the primary.',
+    retry: 'wait',
+  },
+  SOURCE_VERSION: {
+    what: 'The version of Postgres is not supported.',
+    who: 'tenant',
+    how: 'Use Postgres 13 to 18; this server is {version}.',
+    retry: 'wait',
+  },
+  SOURCE_QUERY: {
+    what: 'The source refused a statement that we need.',
+    who: 'tenant',
+    how: 'Look up SQLSTATE {sqlstate} and put right what it names; we keep trying.',
+    retry: 'retry',
+  },
+  SOURCE_LEASE_HELD: {
+    what: 'Another process works on this source.',
+    who: 'nobody',
+    how: 'Nothing to do: the request is tried again when that process is done or gone.',
+    retry: 'retry',
+  },
+});
+
+const settingCodes = defineCodes({
+  SOURCE_WAL_LEVEL: {
+    what: 'The server does not write the WAL that logical replication needs.',
+    who: 'tenant',
+    how: "Run ALTER SYSTEM SET wal_level = 'logical'; and restart the server. On a managed service, turn on its switch for logical replication.",
+    retry: 'wait',
+  },
+  SOURCE_ROLE_REPLICATION: {
+    what: 'The role may not replicate.',
+    who: 'tenant',
+    how: 'As a superuser run ALTER ROLE {role} REPLICATION; or use what your managed service gives for it.',
+    retry: 'wait',
+  },
+  SOURCE_SELECT_DENIED: {
+    what: 'The role may not read a table that the rules need.',
+    who: 'tenant',
+    how: 'Grant USAGE on the schema and SELECT on {tables} to the role.',
+    retry: 'wait',
+  },
+  SOURCE_ROW_SECURITY: {
+    what: 'Row-level security hides rows of a table from the role, so a copy would be incomplete.',
+    who: 'tenant',
+    how: 'Give the role BYPASSRLS, or make it the owner of {tables} without FORCE ROW LEVEL SECURITY.',
+    retry: 'wait',
+  },
+  SOURCE_TABLE_MISSING: {
+    what: 'A table that the rules need is not there, or is not an ordinary table.',
+    who: 'tenant',
+    how: 'Create {tables} as an ordinary, logged table, or correct the rules.',
+    retry: 'wait',
+  },
+  SOURCE_REPLICA_IDENTITY: {
+    what: 'A table does not write the whole old row to the WAL.',
+    who: 'tenant',
+    how: 'Run ALTER TABLE ... REPLICA IDENTITY FULL for {tables}. Until then they are not published, since publishing could make your own updates fail.',
+    retry: 'wait',
+  },
+  SOURCE_PRIMARY_KEY: {
+    what: 'A table has no primary key.',
+    who: 'tenant',
+    how: 'Add one to {tables}; clients keep rows by it.',
+    retry: 'wait',
+  },
+  SOURCE_PUBLICATION_DENIED: {
+    what: 'The role may not publish the tables that the rules need.',
+    who: 'tenant',
+    how: 'Grant CREATE on the database to the role and make it a member of the role that owns {tables}.',
+    retry: 'wait',
+  },
+  SOURCE_SLOTS_FULL: {
+    what: 'The server has no replication slot left.',
+    who: 'tenant',
+    how: 'Raise max_replication_slots (at least two more than are in use) and restart, or drop slots that nobody uses.',
+    retry: 'wait',
+  },
+  SOURCE_SENDERS_FULL: {
+    what: 'The server has no WAL sender left.',
+    who: 'tenant',
+    how: 'Raise max_wal_senders (at least two more than are in use) and restart, or end replication that nobody needs.',
+    retry: 'wait',
+  },
+  SOURCE_MESSAGE_DENIED: {
+    what: 'The role may not write the messages that keep an idle source moving.',
+    who: 'tenant',
+    how: 'Run GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) TO the role.',
+    retry: 'wait',
+  },
+  SOURCE_WAL_BUDGET: {
+    what: 'The server does not bound the WAL that a slot may keep, or the slot is near its bound.',
+    who: 'tenant',
+    how: 'Set max_slot_wal_keep_size to what your disk can spare, well above what you write in an hour.',
+    retry: 'wait',
+  },
+});
+
+const streamCodes = defineCodes({
+  SLOT_BLOCKED: {
+    what: 'The replication slot cannot be made while an older transaction is open.',
+    who: 'tenant',
+    how: 'End the transaction of process {pid} (or roll back the prepared transaction {prepared}); we try again.',
+    retry: 'retry',
+  },
+  SLOT_LOST: {
+    what: 'The replication slot is gone or was invalidated.',
+    who: 'nobody',
+    how: 'Nothing to do: everything is copied again under a new slot while clients keep the last checkpoint. If it repeats, raise max_slot_wal_keep_size and see that nobody drops slots of ours.',
+    retry: 'retry',
+  },
+  SOURCE_HISTORY_CHANGED: {
+    what: 'The source is not the one that was followed so far: it was restored, failed over, or its slot was moved.',
+    who: 'nobody',
+    how: 'Nothing to do: everything is copied again while clients keep the last checkpoint.',
+    retry: 'retry',
+  },
+  PUBLICATION_CHANGED: {
+    what: 'Our publication was altered or dropped, so changes may have been missed.',
+    who: 'nobody',
+    how: 'Nothing to do: everything is copied again while clients keep the last checkpoint. See that nobody alters publications of ours.',
+    retry: 'retry',
+  },
+  SCHEMA_CHANGED: {
+    what: 'A table changed so that the rules no longer fit it.',
+    who: 'tenant',
+    how: 'Undo the change, or deploy rules that fit. Table: {table}. Clients keep the last checkpoint until then.',
+    retry: 'wait',
+  },
+  SCHEMA_RELOADING: {
+    what: 'A table changed, and its rows are being copied again.',
+    who: 'nobody',
+    how: 'Nothing to do: clients keep the last checkpoint until the copy is complete.',
+    retry: 'retry',
+  },
+  SOURCE_ROW_OVERSIZED: {
+    what: 'A row is larger than a row may be and was left out.',
+    who: 'tenant',
+    how: 'Keep large values out of synced tables. Table: {table}; the largest row may have {bytesMax} bytes.',
+    retry: 'give-up',
+  },
+  SOURCE_LAGGING: {
+    what: 'Changes arrive from the source faster than they can be stored, or none has been stored for a while.',
+    who: 'operator',
+    how: 'Look at the lag, the queue and the bucket store; nothing is lost, the slot keeps {retainedBytes} bytes.',
+    retry: 'retry',
+  },
+});
+
+/** Connecting to a source, and reading its WAL. */
+export const sourceCodes = { ...protocolCodes, ...connectionCodes, ...settingCodes, ...streamCodes };
