@@ -11,7 +11,6 @@ export {
   type Logger,
   type LoggerOptions,
   type LogLevel,
-  type LogValue,
 } from './logger.ts';
 export { createMetrics, latencyBuckets, type MetricOptions, type Metrics } from './metrics.ts';
 export { type RunOptions, runUntilSignal } from './run-until-signal.ts';

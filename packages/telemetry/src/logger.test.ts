@@ -4,7 +4,11 @@ import { systemClock } from './system-clock.ts';
 
 function capture(allow: readonly string[] = []): { logger: Logger; lines: () => Record<string, unknown>[] } {
   let output = '';
-  const destination = { write: (text: string) => void (output += text) };
+  const destination = {
+    write(text: string) {
+      output += text;
+    },
+  };
   const clock = { ...systemClock, nowMs: () => 0 };
   const logger = createLogger({ service: 'test', level: 'info', clock, allow, destination });
   return { logger, lines: () => output.split('\n').flatMap((line) => (line ? [JSON.parse(line)] : [])) };
