@@ -86,4 +86,4 @@ const figures = {
   copyLineUsPerRow: median(copyRound),
 };
 const wireBytesPerRow = Math.round(bytes.length / ends.length);
-console.log(JSON.stringify({ bench: 'row-budget', figures, wireBytesPerRow, node: process.version }));
+process.stdout.write(`${JSON.stringify({ bench: 'row-budget', figures, wireBytesPerRow, node: process.version })}\n`);

@@ -1,11 +1,11 @@
 import { ByteWriter } from '@sluice/domain';
+import { seededRandom } from '@sluice/testkit';
 import { describe, expect, test } from 'vitest';
 import { appendInsertMessage } from './append-message.ts';
 import { insertFromCopyLine } from './insert-from-copy-line.ts';
-import { seededRandom } from './testing-bytes.ts';
 
 const utf8 = new TextEncoder();
-const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000_007);
+const random = seededRandom();
 
 /** What the server does to a value in COPY text form (CopyAttributeOutText). */
 function copyField(value: string | null): string {
@@ -53,13 +53,12 @@ describe('COPY line to Insert', () => {
     expect(fromLine(values.map(copyField).join('\t'), values.length, 3)).toEqual(insertOf(values));
   });
 
-  test(`random rows give the message that the stream would send (seed ${seed})`, () => {
-    const random = seededRandom(seed);
+  test(`random rows give the message that the stream would send (seed ${random.seed})`, () => {
     const alphabet = ['\t', '\n', '\\', 'N', 'n', 'b', '\b', 'é', '🛫', 'x', '.', '\v', '\f', '\r', '0'];
     for (let round = 0; round < 2000; round++) {
-      const values = Array.from({ length: 1 + Math.floor(random() * 5) }, () => {
-        if (random() < 0.2) return null;
-        const letters = Array.from({ length: Math.floor(random() * 8) }, () => alphabet[Math.floor(random() * 15)]);
+      const values = Array.from({ length: 1 + random.int(0, 4) }, () => {
+        if (random.chance(0.2)) return null;
+        const letters = Array.from({ length: random.int(0, 7) }, () => random.pick(alphabet));
         return letters.join('');
       });
       expect(fromLine(values.map(copyField).join('\t'), values.length)).toEqual(insertOf(values));
