@@ -1,1 +1,16 @@
-export {};
+export { type BoundMembership, bindMembership, type MembershipEntry } from './bind-membership.ts';
+export { type BoundStream, bindRow } from './bind-row.ts';
+export { diffRules, type RelevantStreams, type RulesDiff, relevantStreams } from './diff-rules.ts';
+export { LIMITS as RULES_LIMITS } from './limits.ts';
+export { type CompileResult, parseAndCompile } from './parse-and-compile.ts';
+export * from './plan.ts';
+export {
+  type BucketKey,
+  bucketKeysFrom,
+  type LookupValues,
+  type ResolvedClaims,
+  type ResolvedDisjunct,
+  type ResolvedParam,
+  resolveClaims,
+} from './resolve-claims.ts';
+export type { RelationLike, RelationMismatch, TupleSlotsLike } from './tuple.ts';

@@ -23,6 +23,8 @@ export interface ClientColumn {
   /** Postgres type name as the catalog formats it, for generated types and docs. */
   readonly pgType: string;
   readonly source: SourceColumn;
+  /** Decides the cell's encoding: the base type of a domain, else the type itself. */
+  readonly baseTypeOid: number;
 }
 
 /** A table in the client's database. Key columns come first: an encoded row begins with its row key. */
@@ -46,13 +48,22 @@ export interface ClaimRef {
 export type RowFilter =
   | { readonly kind: 'equals'; readonly column: SourceColumn; readonly text: string }
   | { readonly kind: 'not-equals'; readonly column: SourceColumn; readonly text: string }
+  /** Equal to one of `texts`: two or more, sorted, without duplicates. */
+  | { readonly kind: 'one-of'; readonly column: SourceColumn; readonly texts: readonly string[] }
   | { readonly kind: 'is-null'; readonly column: SourceColumn }
   | { readonly kind: 'is-not-null'; readonly column: SourceColumn };
 
-/** A condition on the token alone: the claim equals a constant of the same JSON type. */
+export type ClaimConstant = string | number | boolean;
+
+/**
+ * A condition on the token alone. A claim that is missing, or of another JSON type than the constants, satisfies none
+ * of them, `claim-not-equals` included.
+ */
 export type ClaimFilter =
-  | { readonly kind: 'claim-equals'; readonly claim: ClaimRef; readonly value: string | number | boolean }
-  | { readonly kind: 'claim-not-equals'; readonly claim: ClaimRef; readonly value: string | number | boolean };
+  | { readonly kind: 'claim-equals'; readonly claim: ClaimRef; readonly value: ClaimConstant }
+  | { readonly kind: 'claim-not-equals'; readonly claim: ClaimRef; readonly value: ClaimConstant }
+  /** Equal to one of `values`: two or more of one type, sorted, without duplicates. */
+  | { readonly kind: 'claim-one-of'; readonly claim: ClaimRef; readonly values: readonly ClaimConstant[] };
 
 /** Rows of `table` that satisfy `filters` map the lookup key (their `lookup` columns' values) to the value of `output`. */
 export interface MembershipPlan {
