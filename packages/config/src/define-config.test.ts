@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { configTable } from './config-table.ts';
-import { ConfigError, defineConfig } from './define-config.ts';
+import { ConfigError, type ConfigOf, defineConfig } from './define-config.ts';
 import { Secret } from './secret.ts';
 
 const definition = defineConfig({
@@ -21,6 +21,7 @@ describe('defineConfig', () => {
     expect(config).toMatchObject({ PORT: 9000, LEVEL: 'info', FLUSH: 2.5, IS_OPEN: true, REDIS_URL: undefined });
     expect(config.ORIGINS).toEqual(['https://a', 'https://b']);
     expect(config.STORE_URL.reveal()).toBe(env.STORE_URL);
+    expectTypeOf(config).toEqualTypeOf<ConfigOf<typeof definition>>();
     expectTypeOf(config.PORT).toEqualTypeOf<number>();
     expectTypeOf(config.LEVEL).toEqualTypeOf<'debug' | 'info'>();
     expectTypeOf(config.STORE_URL).toEqualTypeOf<Secret>();

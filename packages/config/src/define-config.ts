@@ -14,8 +14,11 @@ type BaseValue<S extends Setting> = S['type'] extends 'integer' | 'number'
         : string;
 type GivenValue<S extends Setting> = S extends { readonly secret: true } ? Secret : BaseValue<S>;
 
-/** What `read` gives: numbers as numbers, secrets as `Secret`, an optional setting possibly undefined. */
-export type ConfigOf<T extends Settings> = {
+/** What a definition's `read` gives; `type GatewayConfig = ConfigOf<typeof configDefinition>`. */
+export type ConfigOf<D extends ConfigDefinition> = ReturnType<D['read']>;
+
+/** By key: numbers as numbers, secrets as `Secret`, an optional setting possibly undefined. */
+export type ValuesOf<T extends Settings> = {
   readonly [Key in keyof T]: T[Key] extends { readonly optional: true }
     ? GivenValue<T[Key]> | undefined
     : GivenValue<T[Key]>;
@@ -24,7 +27,7 @@ export type ConfigOf<T extends Settings> = {
 export interface ConfigDefinition<T extends Settings = Settings> {
   readonly settings: T;
   /** Reads an environment; unknown variables are left alone. Throws `ConfigError` with every problem at once. */
-  read(env: Readonly<Record<string, string | undefined>>): ConfigOf<T>;
+  read(env: Readonly<Record<string, string | undefined>>): ValuesOf<T>;
 }
 
 export interface ConfigProblem {
@@ -52,7 +55,7 @@ export function defineConfig<const T extends Settings>(settings: T): ConfigDefin
   return { settings, read: (env) => readSettings(settings, env) };
 }
 
-function readSettings<T extends Settings>(settings: T, env: Readonly<Record<string, string | undefined>>): ConfigOf<T> {
+function readSettings<T extends Settings>(settings: T, env: Readonly<Record<string, string | undefined>>): ValuesOf<T> {
   const problems: ConfigProblem[] = [];
   const config: Record<string, unknown> = {};
   for (const [key, setting] of Object.entries(settings)) {
@@ -70,7 +73,7 @@ function readSettings<T extends Settings>(settings: T, env: Readonly<Record<stri
   }
   if (problems.length > 0) throw new ConfigError(problems);
   // Every key of `settings` was given the value that its own entry describes.
-  return config as ConfigOf<T>;
+  return config as ValuesOf<T>;
 }
 
 function given(setting: Setting, value: Setting['default']): unknown {
