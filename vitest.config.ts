@@ -1,18 +1,28 @@
+import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
+import { chromiumArguments, chromiumPath } from './scripts/tools.mjs';
 
 const never = ['**/node_modules/**', '**/dist/**', '**/.next/**'];
 const pg = '**/*.pg.test.ts';
 const browser = '**/*.browser.test.{ts,tsx}';
+const postgresSetup = ['packages/testkit/src/global-setup.ts'];
+const executablePath = chromiumPath();
 
 export default defineConfig({
-  // Node 20 has no `await using`; it is lowered in tests as the compiler lowers it in the build.
-  oxc: { target: 'node20' },
+  // Node 20 has no `await using`: tests are lowered as the compiler lowers the build. Decorators are Nest's.
+  oxc: { target: 'node20', decorator: { legacy: true, emitDecoratorMetadata: true } },
   test: {
+    // Two processes keep two cores busy; more would make time limits a matter of luck. Projects run one after another.
     maxWorkers: 2,
     projects: [
       {
         extends: true,
-        test: { name: 'pure', include: ['**/*.test.{ts,tsx}'], exclude: [...never, pg, browser, 'e2e/**'] },
+        test: {
+          name: 'pure',
+          include: ['**/*.test.{ts,tsx}'],
+          exclude: [...never, pg, browser, 'e2e/**'],
+          sequence: { groupOrder: 0 },
+        },
       },
       {
         extends: true,
@@ -20,9 +30,33 @@ export default defineConfig({
           name: 'pg',
           include: [pg],
           exclude: [...never, 'e2e/**'],
-          globalSetup: ['packages/testkit/src/global-setup.ts'],
+          globalSetup: postgresSetup,
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        // The package finds its .wasm file beside its module, which Vite's pre-bundling would tear apart.
+        optimizeDeps: { exclude: ['@sqlite.org/sqlite-wasm'] },
+        test: {
+          name: 'browser',
+          include: [browser],
+          exclude: [...never, 'e2e/**'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 2 },
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({
+              launchOptions: { args: chromiumArguments(), ...(executablePath ? { executablePath } : {}) },
+            }),
+            instances: [{ browser: 'chromium' }],
+          },
         },
       },
       {
@@ -30,11 +64,13 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
-          exclude: [...never, browser],
-          globalSetup: ['packages/testkit/src/global-setup.ts'],
+          exclude: never,
+          globalSetup: postgresSetup,
+          // Each file runs the whole stack: two at once would measure each other.
           fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          sequence: { groupOrder: 3 },
         },
       },
     ],
