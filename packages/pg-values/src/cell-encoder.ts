@@ -85,19 +85,22 @@ const ZERO = 0x30;
 const LETTER_C = 0x43;
 const LETTER_Y = 0x79;
 const BC_BYTES = 3;
+const INFINITY_BYTES = 8;
+/** `0001-01-01 00:00:00+00` */
+const UTC_BYTES_MIN = 22;
 /** `:00`, which makes `+00` an offset that SQLite's and JavaScript's date parsers read. */
 const MINUTES = Uint8Array.of(0x3a, ZERO, ZERO);
 
 function encodeTimestamptz(src: Uint8Array, start: number, end: number, out: ByteWriter): void {
-  // Only `infinity` and `-infinity` end in a letter y.
-  if (src[end - 1] === LETTER_Y) {
+  if (end - start < UTC_BYTES_MIN) {
+    // `infinity` and `-infinity` are the only times without an offset.
+    if (end - start < INFINITY_BYTES || src[end - 1] !== LETTER_Y) throw notUtc();
     writeTextCell(out, src, start, end);
     return;
   }
   const offsetEnd = src[end - 1] === LETTER_C ? end - BC_BYTES : end;
-  const isUtc = src[offsetEnd - 3] === PLUS && src[offsetEnd - 2] === ZERO && src[offsetEnd - 1] === ZERO;
   // Another offset means that the session's time zone is not the pinned one: then other values changed form as well.
-  if (!isUtc || offsetEnd - start < MINUTES.length) throw valueError('not a time in UTC', PG_TYPE.timestamptz);
+  if (src[offsetEnd - 3] !== PLUS || src[offsetEnd - 2] !== ZERO || src[offsetEnd - 1] !== ZERO) throw notUtc();
   const length = end - start + MINUTES.length;
   if (length < SHORT_TEXT_MAX) out.u8(CELL.shortText + length);
   else {
@@ -107,4 +110,8 @@ function encodeTimestamptz(src: Uint8Array, start: number, end: number, out: Byt
   out.raw(src, start, offsetEnd);
   out.raw(MINUTES);
   out.raw(src, offsetEnd, end);
+}
+
+function notUtc(): Error {
+  return valueError('not a time in UTC', PG_TYPE.timestamptz);
 }

@@ -16,7 +16,7 @@ const TEXT_BYTES_MAX = 40;
 
 /**
  * float4 and float8: the double nearest to the digits that Postgres prints; for a float8 that is the very same value.
- * NaN and the infinities are not SQLite numbers and -0 loses its sign there, so these stay text.
+ * SQLite turns NaN into NULL, prints infinities as Inf and -0 as 0.0, so these stay Postgres's text.
  * @throws AppError SOURCE_VALUE
  */
 export function encodeFloat(src: Uint8Array, start: number, end: number, out: ByteWriter): void {

@@ -55,7 +55,7 @@ const numberFamilies: readonly TypeFamily[] = [
     sqliteType: 'ANY',
     form:
       'A float: the double nearest to the digits that Postgres prints, which for `double precision` is the value itself. ' +
-      '`NaN`, `Infinity`, `-Infinity` and `-0` are text, since SQLite keeps no NaN and no sign of zero.',
+      '`NaN`, `Infinity`, `-Infinity` and `-0` are text: as numbers SQLite would turn the first into NULL and print the others as `Inf`, `-Inf` and `0.0`.',
     samples: [
       sample('a_float4', 'float4', [
         ['0.1', 0.1],
