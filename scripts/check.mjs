@@ -19,7 +19,7 @@ try {
   await timed('import law', () =>
     runBin('depcruise', ['--config', 'dependency-cruiser.config.mjs', ...lawRooms], { quiet: true }),
   );
-  await timed('unused code', () => runBin('knip', ['--no-progress'], { quiet: true }));
+  await timed('unused code', () => runBin('knip', ['--no-progress', '--no-config-hints'], { quiet: true }));
   await timed('generated pages', () => runNode('scripts/generate-docs.mjs', ['--check'], { quiet: true }));
   if (!process.argv.includes('--no-tests')) {
     await timed('pure tests', () => runBin('vitest', ['run', '--project', 'pure'], { quiet: true }));

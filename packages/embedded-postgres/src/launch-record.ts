@@ -35,6 +35,6 @@ export async function writeLaunchRecord(dataDir: string, record: LaunchRecord): 
 }
 
 export function isSameSettings(a: LaunchRecord['settings'], b: LaunchRecord['settings']): boolean {
-  const sorted = (settings: LaunchRecord['settings']): string => JSON.stringify(Object.entries(settings).sort());
-  return sorted(a) === sorted(b);
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }

@@ -107,7 +107,7 @@ export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
   if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
 
   const cut = (): void => {
-    for (const link of [...links]) drop(link);
+    for (const link of links) drop(link);
   };
   const eachSocket = (act: (socket: Socket) => void): void => {
     for (const { client, target: upstream } of links) {
