@@ -1,2 +1,6 @@
 export * from './bucket-id.ts';
+export { createMemoryBucketStore } from './memory/memory-bucket-store.ts';
 export * from './port.ts';
+export type { PostgresBucketStoreOptions } from './postgres/database.ts';
+export { createPostgresBucketStore } from './postgres/postgres-bucket-store.ts';
+export { migrateBucketStore } from './sql/migrate.ts';

@@ -72,12 +72,17 @@ export interface BucketStore {
   eraseDropped(project: ProjectId, rowsMax: number): Promise<boolean>;
 
   // --- writes of the bucket worker
-  /** Applies a frame's result in one transaction, exactly once (L3). */
+  /** Applies a frame's result in one transaction, exactly once (L3). Byte arrays may be reused once it has settled. */
   applyFrame(commit: FrameCommit): Promise<ApplyOutcome>;
-  /** Applies a part of a copy in one transaction, exactly once per (streams, part). */
+  /**
+   * Applies a part of a copy in one transaction, exactly once per (streams, point, table, part). A table is loaded when
+   * every part up to the last is applied, in whatever order. A part read under another point than the streams' throws
+   * STORE_FENCED.
+   */
   applySnapshotPart(commit: SnapshotCommit): Promise<'applied' | 'skipped'>;
 
-  // --- reads as of a checkpoint; `through` and `after` are commit LSNs of checkpoints of one epoch
+  // --- reads as of a checkpoint; `through` and `after` are commit LSNs of checkpoints of one epoch.
+  // A read that names a stream which is being erased throws STORE_STREAM_GONE: never less than all of it (L17).
   /** The newest readable checkpoint of the serving epoch. */
   readCheckpoint(project: ProjectId): Promise<Checkpoint | undefined>;
   /**
@@ -99,7 +104,10 @@ export interface BucketStore {
   /** Streams whose table was truncated in (after, through]. */
   readTruncated(project: ProjectId, streams: readonly StreamNo[], after: Lsn, through: Lsn): Promise<StreamNo[]>;
 
-  /** Erases everything of the project. */
+  /** What was left out and why, newest first, at most 100. */
+  readIssues(project: ProjectId): Promise<SourceIssue[]>;
+
+  /** Erases everything of the project but its counters, so that epochs, streams and tokens are never given twice. */
   eraseProject(project: ProjectId): Promise<void>;
   close(): Promise<void>;
 }
@@ -224,6 +232,11 @@ export interface FrameCommit {
   readonly committedAtMs: number;
   /** Position from which the ops below were evaluated; the store refuses the commit if `applied` moved meanwhile. */
   readonly appliedBefore: Position;
+  /**
+   * Every stream generation that the ops were evaluated for. The store refuses the commit (as a gap) unless these are
+   * the epoch's streams in use: none is missing that is active at `end`, none was dropped meanwhile (L3, L11).
+   */
+  readonly streams: readonly StreamNo[];
   readonly chunks: readonly ChunkWrite[];
   readonly memberships: readonly MembershipWrite[];
   readonly truncates: readonly TruncateWrite[];
@@ -234,7 +247,7 @@ export type ApplyOutcome =
   | { readonly kind: 'applied'; readonly checkpoint: Checkpoint | undefined; readonly previousLsn: Lsn }
   /** The whole frame was applied before. */
   | { readonly kind: 'skipped' }
-  /** The frame begins beyond the applied position, or `appliedBefore` is stale: evaluate again or stream again. */
+  /** The frame begins beyond the applied position: stream again. Or `appliedBefore` or `streams` is stale: evaluate again. */
   | { readonly kind: 'gap'; readonly applied: Position };
 
 export interface SnapshotCommit {

@@ -1,6 +1,12 @@
 import { defineCodes } from '../code.ts';
 
 export const storeCodes = defineCodes({
+  ROW_TOO_LARGE: {
+    what: 'A row is larger than a synced row may be; it was left out, and the stream goes on.',
+    who: 'tenant',
+    how: 'Make the row smaller, or leave its large columns out of the stream. Largest encoded row: {bytesMax} bytes.',
+    retry: 'give-up',
+  },
   STORE_FENCED: {
     what: 'Another worker has taken over this project.',
     who: 'nobody',
@@ -12,6 +18,13 @@ export const storeCodes = defineCodes({
     who: 'nobody',
     how: 'Nothing to do: the source is streamed again from the applied position.',
     retry: 'retry',
+  },
+  STORE_STREAM_GONE: {
+    what: 'A stream was dropped and its rows are being erased.',
+    who: 'nobody',
+    how: 'Nothing to do: the reader goes on at the newest checkpoint, where the stream is no more.',
+    retry: 'retry',
+    status: 410,
   },
   STORE_UNAVAILABLE: {
     what: 'The bucket store does not answer.',

@@ -1,0 +1,140 @@
+import {
+  type Checkpoint,
+  comparePositions,
+  isBarrier,
+  type Lsn,
+  POSITION_ZERO,
+  SEQ_SNAPSHOT,
+  type StreamNo,
+} from '@sluice/domain';
+import { AppError, InvariantError } from '@sluice/errors';
+import type { ApplyOutcome, ChunkWrite, FrameCommit, MembershipWrite, SnapshotCommit, SourceIssue } from '../port.ts';
+import type { EpochState, ProjectState, ShardState, StreamState } from './project-state.ts';
+
+/** As `sluice_store.apply_frame` (0004_apply_frame.sql), which says why. */
+export function applyFrame(project: ProjectState | undefined, commit: FrameCommit): ApplyOutcome {
+  const epoch = project?.epochs.get(commit.epoch);
+  const shard = epoch?.shards.find((candidate) => candidate.shard === commit.shard);
+  const isHeld = project?.leaseToken === commit.leaseToken && epoch?.mapVersion === commit.mapVersion;
+  if (!project || !epoch || !shard || !isHeld) throw new AppError('STORE_FENCED', { internal: 'apply frame' });
+
+  const { applied } = shard;
+  if (comparePositions(commit.end, applied) <= 0) return { kind: 'skipped' };
+  const isGap = comparePositions(commit.prev, applied) > 0 || comparePositions(commit.appliedBefore, applied) !== 0;
+  if (isGap || !areStreamsCurrent(project, commit)) return { kind: 'gap', applied };
+
+  const base = { position: commit.end, part: 0 };
+  writeOps(project, base, commit.chunks, commit.memberships);
+  for (const truncate of commit.truncates) streamOf(project, truncate.stream).truncates.push(truncate);
+  writeIssues(project, commit.issues);
+  shard.applied = commit.end;
+  if (!isBarrier(commit.end)) return { kind: 'applied', checkpoint: undefined, previousLsn: POSITION_ZERO.lsn };
+  return passBarrier(epoch, shard, commit);
+}
+
+function areStreamsCurrent(project: ProjectState, commit: FrameCommit): boolean {
+  const evaluated = new Set(commit.streams);
+  const inUse = [...project.streams.values()].filter(
+    (stream) => stream.epoch === commit.epoch && stream.droppedAfter === undefined,
+  );
+  const isMissing = inUse.some((stream) => !evaluated.has(stream.stream) && stream.activatedAt < commit.end.lsn);
+  const known = inUse.filter((stream) => evaluated.has(stream.stream)).length;
+  return !isMissing && known === commit.streams.length;
+}
+
+function passBarrier(epoch: EpochState, shard: ShardState, commit: FrameCommit): ApplyOutcome {
+  shard.previousBarrierEndLsn = shard.barrier.endLsn;
+  shard.barrier = { lsn: commit.end.lsn, endLsn: commit.endLsn };
+  shard.barrierCommittedAtMs = commit.committedAtMs;
+  const previousLsn = epoch.checkpoint?.lsn ?? POSITION_ZERO.lsn;
+  const lowest = epoch.shards.reduce((a, b) => (b.barrier.lsn < a.barrier.lsn ? b : a));
+  if (epoch.held || lowest.barrier.lsn <= previousLsn)
+    return { kind: 'applied', checkpoint: undefined, previousLsn: epoch.held ? POSITION_ZERO.lsn : previousLsn };
+  const checkpoint: Checkpoint = {
+    epoch: epoch.epoch,
+    lsn: lowest.barrier.lsn,
+    committedAtMs: lowest.barrierCommittedAtMs,
+  };
+  epoch.checkpoint = checkpoint;
+  return { kind: 'applied', checkpoint, previousLsn };
+}
+
+/** As `sluice_store.apply_snapshot_part`. */
+export function applySnapshotPart(project: ProjectState | undefined, commit: SnapshotCommit): 'applied' | 'skipped' {
+  const streams = commit.streams.map((stream) => project?.streams.get(stream));
+  const isHeld = project !== undefined && project.leaseToken === commit.leaseToken;
+  if (!isHeld || !streams.every((stream) => isCopied(stream, commit)))
+    throw new AppError('STORE_FENCED', { internal: 'apply snapshot part' });
+  const copied = streams.filter((stream) => stream !== undefined);
+
+  const applied = copied.filter((stream) => stream.partsByTable.get(commit.table)?.has(commit.part));
+  if (applied.length === copied.length) return 'skipped';
+  if (applied.length > 0) throw new InvariantError('streams of one copy differ in their parts');
+
+  const base = { position: { lsn: commit.pointLsn, seq: SEQ_SNAPSHOT }, part: commit.part * CHUNKS_PER_PART };
+  writeOps(project, base, commit.chunks, commit.memberships);
+  writeIssues(project, commit.issues);
+  for (const stream of copied) markPart(stream, commit);
+  return 'applied';
+}
+/** Chunks of all parts share the position (point, 0); a part's chunks are numbered from its number times this. */
+const CHUNKS_PER_PART = 2 ** 24;
+
+function isCopied(stream: StreamState | undefined, commit: SnapshotCommit): boolean {
+  return (
+    stream !== undefined &&
+    stream.epoch === commit.epoch &&
+    stream.backfillPoint === commit.pointLsn &&
+    stream.visibleAfter === undefined &&
+    stream.droppedAfter === undefined &&
+    !stream.erasing
+  );
+}
+
+function markPart(stream: StreamState, commit: SnapshotCommit): void {
+  const parts = stream.partsByTable.get(commit.table) ?? new Map<number, { last: boolean }>();
+  stream.partsByTable.set(commit.table, parts);
+  parts.set(commit.part, { last: commit.last });
+  const last = [...parts].find(([, part]) => part.last);
+  if (last && parts.size === last[0] + 1 && !stream.loadedTables.includes(commit.table))
+    stream.loadedTables.push(commit.table);
+}
+
+function writeOps(
+  project: ProjectState,
+  base: { position: { lsn: Lsn; seq: number }; part: number },
+  chunks: readonly ChunkWrite[],
+  memberships: readonly MembershipWrite[],
+): void {
+  chunks.forEach((chunk, i) => {
+    const { chunksByBucket } = streamOf(project, chunk.stream);
+    const list = chunksByBucket.get(chunk.bucket) ?? [];
+    chunksByBucket.set(chunk.bucket, list);
+    // Copies: the caller reuses its buffers.
+    const bytes = { directory: chunk.directory.slice(), payload: chunk.payload.slice() };
+    list.push({ ...chunk, ...bytes, position: base.position, part: base.part + i });
+  });
+  for (const member of memberships)
+    streamOf(project, member.stream).memberships.push({ ...member, rowKey: member.rowKey.slice() });
+}
+
+function writeIssues(project: ProjectState, issues: readonly SourceIssue[]): void {
+  for (const issue of issues) {
+    const key = `${issue.code} ${issue.table}`;
+    const known = project.issues.get(key);
+    // Deleted first, so that the newest stands last.
+    project.issues.delete(key);
+    project.issues.set(key, { ...issue, count: issue.count + (known?.count ?? 0) });
+  }
+}
+
+function streamOf(project: ProjectState, stream: StreamNo): StreamState {
+  const state = project.streams.get(stream);
+  if (!state) throw new InvariantError('an op of an unknown stream');
+  return state;
+}
+
+/** The greatest barrier that every shard has applied. */
+export function appliedBarrierLsn(epoch: EpochState): Lsn {
+  return epoch.shards.reduce((a, b) => (b.barrier.lsn < a.barrier.lsn ? b : a)).barrier.lsn;
+}

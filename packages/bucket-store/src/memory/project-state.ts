@@ -1,0 +1,73 @@
+import type { BucketId, Checkpoint, Epoch, LeaseToken, Lsn, Position, StreamNo } from '@sluice/domain';
+import type {
+  MembershipWrite,
+  NewStream,
+  SourceCondition,
+  SourceIdentity,
+  SourceIssue,
+  StoredChunk,
+  TruncateWrite,
+} from '../port.ts';
+
+/** One project's rows, as the Postgres adapter's tables hold them. */
+export interface ProjectState {
+  leaseToken: LeaseToken;
+  leaseHolder: string | undefined;
+  leaseExpiresAtMs: number;
+  condition: SourceCondition | undefined;
+  nextEpoch: number;
+  nextStream: number;
+  erased: boolean;
+  readonly epochs: Map<Epoch, EpochState>;
+  readonly streams: Map<StreamNo, StreamState>;
+  readonly issues: Map<string, SourceIssue>;
+}
+
+export interface EpochState {
+  readonly epoch: Epoch;
+  state: 'building' | 'serving' | 'retired';
+  readonly identity: SourceIdentity;
+  readonly mapVersion: number;
+  held: boolean;
+  checkpoint: Checkpoint | undefined;
+  readonly shards: ShardState[];
+}
+export interface ShardState {
+  readonly shard: number;
+  applied: Position;
+  barrier: { lsn: Lsn; endLsn: Lsn };
+  barrierCommittedAtMs: number;
+  previousBarrierEndLsn: Lsn;
+}
+export interface StreamState extends NewStream {
+  readonly stream: StreamNo;
+  readonly epoch: Epoch;
+  readonly activatedAt: Lsn;
+  /** The greatest LSN that was applied without this generation. */
+  readonly appliedBefore: Lsn;
+  backfillPoint: Lsn | undefined;
+  loadedTables: string[];
+  visibleAfter: Lsn | undefined;
+  droppedAfter: Lsn | undefined;
+  erasing: boolean;
+  /** Parts applied per table, under the present point. */
+  readonly partsByTable: Map<string, Map<number, { last: boolean }>>;
+  readonly chunksByBucket: Map<BucketId, StoredChunk[]>;
+  memberships: MembershipWrite[];
+  truncates: TruncateWrite[];
+}
+
+export function emptyProject(): ProjectState {
+  return {
+    leaseToken: 0n as LeaseToken,
+    leaseHolder: undefined,
+    leaseExpiresAtMs: 0,
+    condition: undefined,
+    nextEpoch: 1,
+    nextStream: 1,
+    erased: false,
+    epochs: new Map(),
+    streams: new Map(),
+    issues: new Map(),
+  };
+}

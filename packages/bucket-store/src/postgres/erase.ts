@@ -1,0 +1,75 @@
+import type { ProjectId } from '@sluice/domain';
+import type { Database } from './database.ts';
+
+/** Tables that hold a stream's rows, largest first. */
+const STREAM_TABLES = ['chunk', 'membership', 'truncation', 'snapshot_part'] as const;
+
+/**
+ * Erases what no readable checkpoint shows. Streams are marked in a transaction of their own first: a reader that finds
+ * one marked knows that it may have read less than all of it.
+ */
+export async function eraseDropped(database: Database, project: ProjectId, rowsMax: number): Promise<boolean> {
+  const streams = await markErasing(database, project);
+  return database.transaction(project, async (client) => {
+    let left = rowsMax;
+    for (const table of STREAM_TABLES) {
+      if (left <= 0) return false;
+      const { rowCount } = await client.query(
+        `delete from sluice_store.${table} where ctid = any (array(
+          select ctid from sluice_store.${table} where project = $1 and stream = any ($2) limit $3
+        )) and project = $1`,
+        [project, streams, left],
+      );
+      left -= rowCount ?? 0;
+    }
+    if (left <= 0) return false;
+    await client.query('delete from sluice_store.stream where project = $1 and stream = any ($2)', [project, streams]);
+    await client.query(
+      `delete from sluice_store.epoch as e where e.project = $1 and e.state = 'retired' and not exists (
+        select from sluice_store.stream as s where s.project = $1 and s.epoch = e.epoch
+      )`,
+      [project],
+    );
+    return true;
+  });
+}
+
+function markErasing(database: Database, project: ProjectId): Promise<number[]> {
+  return database.transaction(project, async (client) => {
+    // Dropped streams stay until a checkpoint without them is readable: the last one still shows them.
+    await client.query(
+      `update sluice_store.stream as s set erasing = true
+      from sluice_store.epoch as e
+      where s.project = $1 and not s.erasing and e.project = $1 and e.epoch = s.epoch
+        and (
+          (e.state <> 'retired' and s.dropped_after < e.checkpoint_lsn)
+          or (e.state = 'retired' and s.visible_after is null)
+          or (e.state = 'retired' and exists (
+            select from sluice_store.epoch as serving
+            where serving.project = $1 and serving.state = 'serving' and serving.checkpoint_lsn is not null
+          ))
+        )`,
+      [project],
+    );
+    const { rows } = await client.query<{ stream: number }>(
+      'select stream from sluice_store.stream where project = $1 and erasing order by stream',
+      [project],
+    );
+    return rows.map((row) => row.stream);
+  });
+}
+
+export function eraseProject(database: Database, project: ProjectId): Promise<void> {
+  return database.transaction(project, async (client) => {
+    // The token moves on and the shards go, so whoever still works for the project is fenced.
+    await client.query(
+      `update sluice_store.project
+      set erased = true, lease_token = lease_token + 1, lease_holder = null, lease_expires_at = null, condition = null,
+        serving_epoch = null
+      where project = $1`,
+      [project],
+    );
+    for (const table of ['shard', 'epoch', 'stream', ...STREAM_TABLES, 'issue'])
+      await client.query(`delete from sluice_store.${table} where project = $1`, [project]);
+  });
+}

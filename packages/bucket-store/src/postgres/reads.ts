@@ -1,0 +1,187 @@
+import type { BucketId, Checkpoint, Epoch, LookupId, Lsn, ProjectId, StreamNo } from '@sluice/domain';
+import type { ChunkCodec } from '@sluice/protocol';
+import { type ChunkCursor, formatChunkCursor, NO_CURSOR, parseChunkCursor } from '../chunk-cursor.ts';
+import type { BucketRef, BucketTotals, ChunkPage, ChunkRequest, LookupRef, SourceIssue, StoredChunk } from '../port.ts';
+import { int4Array } from './binary-array.ts';
+import type { Database } from './database.ts';
+import { lsnFromText } from './frames.ts';
+import { OWN_TABLE } from './pack-ops.ts';
+
+export function readCheckpoint(database: Database, project: ProjectId): Promise<Checkpoint | undefined> {
+  return database.transaction(project, async (client) => {
+    const { rows } = await client.query<{ epoch: number; lsn: string; committed_at_ms: string }>(
+      `select epoch, checkpoint_lsn as lsn, checkpoint_committed_at_ms as committed_at_ms
+      from sluice_store.epoch where project = $1 and state = 'serving' and checkpoint_lsn is not null`,
+      [project],
+    );
+    const row = rows[0];
+    return row && { epoch: row.epoch as Epoch, lsn: lsnFromText(row.lsn), committedAtMs: Number(row.committed_at_ms) };
+  });
+}
+
+interface ChunkRow {
+  stream: number;
+  bucket: Buffer;
+  lsn: string;
+  seq: string;
+  part: string;
+  ops: number;
+  rows_delta: number;
+  checksum_delta: string;
+  codec: number;
+  payload_bytes: number;
+  directory: Buffer;
+  payload: Buffer;
+}
+
+export async function readChunks(database: Database, project: ProjectId, request: ChunkRequest): Promise<ChunkPage> {
+  const from: ChunkCursor = request.cursor === undefined ? NO_CURSOR : parseChunkCursor(request.cursor);
+  const { rows } = await database.query<ChunkRow>({
+    name: 'sluice_read_chunks',
+    text: `select stream, bucket, lsn, seq, part, ops, rows_delta, checksum_delta, codec, payload_bytes, directory, payload
+      from sluice_store.read_chunks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    values: [
+      project,
+      streamsOf(request.buckets),
+      request.buckets.map((ref) => Buffer.from(ref.bucket, 'hex')),
+      request.after,
+      request.through,
+      request.bytesMax,
+      from.stream,
+      Buffer.from(from.bucket, 'hex'),
+      from.lsn,
+      from.seq,
+      from.part,
+    ],
+  });
+  const chunks = rows.map(chunkFromRow);
+  const last = chunks.at(-1);
+  const bytes = rows.reduce((sum, row) => sum + row.directory.length + row.payload.length, 0);
+  return { chunks, next: last !== undefined && bytes >= request.bytesMax ? formatChunkCursor(last) : undefined };
+}
+
+function chunkFromRow(row: ChunkRow): StoredChunk {
+  return {
+    stream: row.stream as StreamNo,
+    bucket: row.bucket.toString('hex') as BucketId,
+    position: { lsn: lsnFromText(row.lsn), seq: Number(row.seq) },
+    part: Number(row.part),
+    ops: row.ops,
+    rowsDelta: row.rows_delta,
+    checksumDelta: BigInt.asUintN(64, BigInt(row.checksum_delta)),
+    codec: row.codec as ChunkCodec,
+    payloadBytes: row.payload_bytes,
+    directory: row.directory,
+    payload: row.payload,
+  };
+}
+
+export async function readSums(
+  database: Database,
+  project: ProjectId,
+  buckets: readonly BucketRef[],
+  through: Lsn,
+): Promise<Map<BucketId, BucketTotals>> {
+  const { rows } = await database.query<{ bucket: Buffer; checksum: string; row_count: string }>({
+    name: 'sluice_read_sums',
+    text: 'select bucket, checksum, row_count from sluice_store.read_sums($1, $2, $3, $4)',
+    values: [project, streamsOf(buckets), buckets.map((ref) => Buffer.from(ref.bucket, 'hex')), through],
+  });
+  return new Map(
+    rows.map((row) => [
+      row.bucket.toString('hex') as BucketId,
+      { checksum: BigInt.asUintN(64, BigInt(row.checksum)), rows: Number(row.row_count) },
+    ]),
+  );
+}
+
+interface ValueRow {
+  lookup: Buffer;
+  value: Buffer;
+}
+
+export async function readMembership(
+  database: Database,
+  project: ProjectId,
+  lookups: readonly LookupRef[],
+  through: Lsn,
+): Promise<Map<LookupId, string[]>> {
+  const { rows } = await database.query<ValueRow>({
+    name: 'sluice_read_membership',
+    text: 'select lookup, value from sluice_store.read_membership($1, $2, $3, $4, $5)',
+    values: [project, ...lookupArrays(lookups), through],
+  });
+  return valuesByLookup(rows);
+}
+
+export async function readMembershipTouched(
+  database: Database,
+  project: ProjectId,
+  lookups: readonly LookupRef[],
+  range: { after: Lsn; through: Lsn },
+): Promise<Map<LookupId, string[]>> {
+  const { rows } = await database.query<ValueRow>({
+    name: 'sluice_read_membership_touched',
+    text: 'select lookup, value from sluice_store.read_membership_touched($1, $2, $3, $4, $5, $6)',
+    values: [project, ...lookupArrays(lookups), range.after, range.through],
+  });
+  return valuesByLookup(rows);
+}
+
+function lookupArrays(lookups: readonly LookupRef[]): unknown[] {
+  return [
+    streamsOf(lookups),
+    int4Array(lookups.length, (i) => (lookups[i] as LookupRef).membership),
+    lookups.map((ref) => Buffer.from(ref.lookup, 'hex')),
+  ];
+}
+function streamsOf(refs: readonly { readonly stream: StreamNo }[]): Buffer {
+  return int4Array(refs.length, (i) => (refs[i] as { stream: StreamNo }).stream);
+}
+
+/** Values in the order of their bytes, so that equal sets are equal lists. */
+function valuesByLookup(rows: readonly ValueRow[]): Map<LookupId, string[]> {
+  const values = new Map<LookupId, string[]>();
+  for (const row of rows) {
+    const lookup = row.lookup.toString('hex') as LookupId;
+    const known = values.get(lookup);
+    if (known) known.push(row.value.toString('utf8'));
+    else values.set(lookup, [row.value.toString('utf8')]);
+  }
+  for (const list of values.values()) list.sort();
+  return values;
+}
+
+export function readTruncated(
+  database: Database,
+  project: ProjectId,
+  streams: readonly StreamNo[],
+  range: { after: Lsn; through: Lsn },
+): Promise<StreamNo[]> {
+  return database.transaction(project, async (client) => {
+    const { rows } = await client.query<{ stream: number }>(
+      `select distinct t.stream
+      from sluice_store.truncation as t
+      join sluice_store.stream as s on s.project = $1 and s.stream = t.stream
+      where t.project = $1 and t.stream = any ($2) and t.membership = $3 and t.lsn > $4 and t.lsn <= $5
+        and t.lsn >= coalesce(s.backfill_point, 0)
+      order by t.stream`,
+      [project, streams, OWN_TABLE, range.after, range.through],
+    );
+    return rows.map((row) => row.stream as StreamNo);
+  });
+}
+
+/** How many issues are told, newest first. */
+export const ISSUES_MAX = 100;
+
+export function readIssues(database: Database, project: ProjectId): Promise<SourceIssue[]> {
+  return database.transaction(project, async (client) => {
+    const { rows } = await client.query<Omit<SourceIssue, 'count'> & { count: string }>(
+      `select code, table_name as table, count, details from sluice_store.issue
+      where project = $1 order by seen_at desc, code, table_name limit $2`,
+      [project, ISSUES_MAX],
+    );
+    return rows.map((row) => ({ ...row, count: Number(row.count) }));
+  });
+}

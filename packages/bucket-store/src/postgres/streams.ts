@@ -1,0 +1,190 @@
+import type { Epoch, LeaseToken, Lsn, ProjectId, StreamNo } from '@sluice/domain';
+import { AppError, assert } from '@sluice/errors';
+import type { PoolClient } from 'pg';
+import { tablesOfPlan } from '../plan-tables.ts';
+import type { NewStream, StreamRecord } from '../port.ts';
+import type { Database } from './database.ts';
+import { retireEpochs } from './epochs.ts';
+import { lsnFromText } from './frames.ts';
+import { lockLease } from './leases.ts';
+
+interface StreamRow {
+  stream: number;
+  epoch: number;
+  name: string;
+  content_hash: string;
+  plan: unknown;
+  activated_at: string;
+  backfill_point: string | null;
+  loaded_tables: string[];
+  visible_after: string | null;
+  dropped_after: string | null;
+}
+const COLUMNS = `stream, epoch, name, content_hash, plan, activated_at, backfill_point, loaded_tables, visible_after,
+  dropped_after`;
+
+export function addStreams(
+  database: Database,
+  project: ProjectId,
+  token: LeaseToken,
+  request: { epoch: Epoch; streams: readonly NewStream[]; activatedAt: Lsn },
+): Promise<StreamRecord[]> {
+  const { epoch, streams, activatedAt } = request;
+  return database.transaction(project, async (client) => {
+    await lockLease(client, project, token);
+    // A frame is applied either wholly before the new streams are known, or with them.
+    const appliedLsn = await lockShards(client, project, epoch, 'max');
+    const next = await client.query<{ first: number }>(
+      `update sluice_store.project set next_stream = next_stream + $2 where project = $1
+      returning next_stream - $2 as first`,
+      [project, streams.length],
+    );
+    const first = next.rows[0]?.first ?? 0;
+    const { rows } = await client.query<StreamRow>(
+      `insert into sluice_store.stream (
+        project, stream, epoch, name, content_hash, plan, activated_at, applied_before
+      )
+      select $1, $3 + s.n - 1, $2, s.name, s.content_hash, s.plan, $4, $5
+      from unnest($6::text[], $7::text[], $8::json[]) with ordinality as s (name, content_hash, plan, n)
+      returning ${COLUMNS}`,
+      [
+        project,
+        epoch,
+        first,
+        activatedAt,
+        appliedLsn,
+        streams.map((stream) => stream.name),
+        streams.map((stream) => stream.contentHash),
+        streams.map((stream) => JSON.stringify(stream.plan)),
+      ],
+    );
+    return rows.map(streamFromRow).sort((a, b) => a.stream - b.stream);
+  });
+}
+
+export function setBackfillPoint(
+  database: Database,
+  project: ProjectId,
+  token: LeaseToken,
+  change: { streams: readonly StreamNo[]; point: Lsn },
+): Promise<void> {
+  return database.transaction(project, async (client) => {
+    await lockLease(client, project, token);
+    const { rows } = await client.query<{ applied_before: string; visible_after: string | null }>(
+      `select applied_before, visible_after from sluice_store.stream
+      where project = $1 and stream = any ($2) and dropped_after is null order by stream for no key update`,
+      [project, change.streams],
+    );
+    if (rows.length !== change.streams.length) throw new AppError('STORE_FENCED', { internal: 'back-fill point' });
+    for (const row of rows) {
+      assert(row.visible_after === null, 'copying again is a new generation, never rows into a visible stream (L11)');
+      assert(lsnFromText(row.applied_before) < change.point, 'a copy is read after its streams were activated (L11)');
+    }
+    // A new point voids what was copied under the one before.
+    await client.query(
+      `update sluice_store.stream set backfill_point = $3, loaded_tables = '{}'
+      where project = $1 and stream = any ($2) and backfill_point is distinct from $3`,
+      [project, change.streams, change.point],
+    );
+  });
+}
+
+export function switchStreams(
+  database: Database,
+  project: ProjectId,
+  token: LeaseToken,
+  change: { epoch: Epoch; show: readonly StreamNo[]; drop: readonly StreamNo[] },
+): Promise<void> {
+  const { epoch, show, drop } = change;
+  return database.transaction(project, async (client) => {
+    await lockLease(client, project, token);
+    const shown = await lockStreams(client, project, show);
+    await lockStreams(client, project, drop);
+    const barrierLsn = await lockShards(client, project, epoch, 'min');
+    for (const stream of shown) assertReady(stream, epoch, barrierLsn);
+    const checkpoint = await client.query<{ lsn: string }>(
+      `select coalesce(checkpoint_lsn, 0) as lsn from sluice_store.epoch
+      where project = $1 and epoch = $2 for no key update`,
+      [project, epoch],
+    );
+    const after = lsnFromText(checkpoint.rows[0]?.lsn ?? null);
+    await client.query(
+      `update sluice_store.stream set visible_after = $3
+      where project = $1 and stream = any ($2) and visible_after is null`,
+      [project, show, after],
+    );
+    await client.query(
+      `update sluice_store.stream set dropped_after = $3
+      where project = $1 and stream = any ($2) and dropped_after is null`,
+      [project, drop, after],
+    );
+    await retireEpochs(client, project, 'serving', epoch);
+    await client.query(
+      `update sluice_store.epoch set state = 'serving', held = false where project = $1 and epoch = $2`,
+      [project, epoch],
+    );
+    await client.query('update sluice_store.project set serving_epoch = $2 where project = $1', [project, epoch]);
+  });
+}
+
+async function lockStreams(
+  client: PoolClient,
+  project: ProjectId,
+  streams: readonly StreamNo[],
+): Promise<StreamRecord[]> {
+  const { rows } = await client.query<StreamRow>(
+    `select ${COLUMNS} from sluice_store.stream
+    where project = $1 and stream = any ($2) order by stream for no key update`,
+    [project, streams],
+  );
+  if (rows.length !== new Set(streams).size) throw new AppError('STORE_FENCED', { internal: 'unknown stream' });
+  return rows.map(streamFromRow);
+}
+
+function assertReady(stream: StreamRecord, epoch: Epoch, barrierLsn: Lsn): void {
+  assert(stream.epoch === epoch && stream.droppedAfter === undefined, 'a stream of another epoch cannot be shown');
+  assert(
+    stream.backfillPoint !== undefined && stream.backfillPoint <= barrierLsn,
+    'a stream is shown only when everything up to its back-fill point is applied (L10)',
+  );
+  const missing = tablesOfPlan(stream.plan).filter((table) => !stream.loadedTables.includes(table));
+  assert(missing.length === 0, `a stream is shown only when its copy is complete (L10); missing ${missing.length}`);
+}
+
+/** Locks an epoch's shards and gives the greatest applied LSN, or the LSN of the greatest barrier that all have applied. */
+async function lockShards(client: PoolClient, project: ProjectId, epoch: Epoch, which: 'max' | 'min'): Promise<Lsn> {
+  const { rows } = await client.query<{ applied_lsn: string; barrier_lsn: string }>(
+    `select applied_lsn, barrier_lsn from sluice_store.shard
+    where project = $1 and epoch = $2 order by shard for no key update`,
+    [project, epoch],
+  );
+  if (rows.length === 0) throw new AppError('STORE_FENCED', { internal: 'retired epoch' });
+  const lsns = rows.map((row) => lsnFromText(which === 'max' ? row.applied_lsn : row.barrier_lsn));
+  return lsns.reduce((a, b) => ((which === 'max' ? b > a : b < a) ? b : a));
+}
+
+export function readStreams(database: Database, project: ProjectId): Promise<StreamRecord[]> {
+  return database.transaction(project, async (client) => {
+    const { rows } = await client.query<StreamRow>(
+      `select ${COLUMNS} from sluice_store.stream where project = $1 and not erasing order by stream`,
+      [project],
+    );
+    return rows.map(streamFromRow);
+  });
+}
+
+function streamFromRow(row: StreamRow): StreamRecord {
+  const optional = (text: string | null) => (text === null ? undefined : lsnFromText(text));
+  return {
+    stream: row.stream as StreamNo,
+    epoch: row.epoch as Epoch,
+    name: row.name,
+    contentHash: row.content_hash,
+    plan: row.plan,
+    activatedAt: lsnFromText(row.activated_at),
+    backfillPoint: optional(row.backfill_point),
+    loadedTables: row.loaded_tables,
+    visibleAfter: optional(row.visible_after),
+    droppedAfter: optional(row.dropped_after),
+  };
+}
