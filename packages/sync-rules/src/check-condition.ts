@@ -98,6 +98,11 @@ function checkComparison(context: CheckContext, condition: Compare, operator: Co
   if (right.kind === 'column' && left.kind !== 'column') return checkColumn(context, right, left, operator, span);
   if (left.kind === 'claim' && right.kind === 'value') return checkClaim(context, left, [right], operator);
   if (right.kind === 'claim' && left.kind === 'value') return checkClaim(context, right, [left], operator);
+  if (left.kind === 'column' && right.kind === 'column') {
+    // An unknown column is the better thing to say.
+    const columns = [left, right].map(({ column }) => resolveColumn(context.scope, column, context.sink));
+    if (columns.includes(undefined)) return undefined;
+  }
   return context.sink.refuse(span, {
     code: 'RULES_CONDITION_UNSUPPORTED',
     message: left.kind === 'column' ? 'Two columns cannot be compared.' : 'This compares no column.',

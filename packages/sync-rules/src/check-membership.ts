@@ -1,4 +1,4 @@
-import type { ParamType } from '@sluice/pg-values';
+import { type ParamType, PG_TYPE } from '@sluice/pg-values';
 import { comparedTypeOf } from './canonical-constant.ts';
 import { inOrder } from './canonical-json.ts';
 import { accepted, type CheckContext, checkCondition, type InQuery, sourceColumnOf } from './check-condition.ts';
@@ -58,8 +58,8 @@ function checkOutput(inner: CheckContext, { query, querySpan, column, type, isCa
   const output = resolveColumn(inner.scope, name, inner.sink);
   const outputType = output && accepted(inner, name.span, comparedTypeOf(output, undefined));
   if (!output || !outputType) return undefined;
-  const isEnum = output.typeKind === 'e' || (column.typeKind === 'e' && !isCast);
-  if (outputType === type && (!isEnum || output.baseTypeOid === column.baseTypeOid)) {
+  const isOwnKind = needsEqualOid(output) || (!isCast && needsEqualOid(column));
+  if (outputType === type && (!isOwnKind || output.baseTypeOid === column.baseTypeOid)) {
     return { column: sourceColumnOf(output), type };
   }
   return inner.sink.refuse(name.span, {
@@ -67,6 +67,11 @@ function checkOutput(inner: CheckContext, { query, querySpan, column, type, isCa
     message: `${quoted(column.name)} (${column.pgType}) cannot be compared with ${quoted(output.name)} (${output.pgType}).`,
     hint: 'Both columns need the same type; integers of any size are one type, and so are text and varchar.',
   });
+}
+
+/** Enums compare with their own type only; an integer becomes an oid by wrapping, so -1 would equal 4294967295. */
+function needsEqualOid({ typeKind, baseTypeOid }: CatalogColumn): boolean {
+  return typeKind === 'e' || baseTypeOid === PG_TYPE.oid;
 }
 
 function onlyColumnOf(query: Query): ColumnName | undefined {

@@ -58,7 +58,7 @@ function tablesOf(streams: readonly StreamPlan[]): readonly SourceTable[] {
   const byName = new Map<string, SourceTable>();
   for (const { sourceTable, memberships } of streams) {
     for (const table of [sourceTable, ...memberships.map((membership) => membership.table)]) {
-      byName.set(canonicalJson(table), table);
+      byName.set(`${table.schema}\0${table.name}`, table);
     }
   }
   return [...byName.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, table]) => table);

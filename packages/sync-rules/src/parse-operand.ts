@@ -66,7 +66,9 @@ function parseBare(context: ParseContext, tree: unknown, cast: CastType | undefi
   return refuse(context, tree, {
     code: 'RULES_CONDITION_UNSUPPORTED',
     message: 'A comparison is between a column, a claim and constants; this is an expression.',
-    hint: 'Keep the value in a column of its own and compare that.',
+    hint: stringsOf(node?.fields ?? {}, 'name')?.[0]?.startsWith('->')
+      ? "Claims are read as auth.claim('a', 'b'); a value inside JSON needs a column of its own."
+      : 'Keep the value in a column of its own and compare that.',
   });
 }
 

@@ -29,15 +29,15 @@ export class QueryText {
     const units = this.#units();
     const start = units[Math.min(Math.max(first, 0), units.length - 1)] ?? 0;
     const end = units[Math.min(Math.max(last, 0), units.length - 1)] ?? 0;
-    return this.#fileSpan(start, tokenEnd(this.sql, end));
+    return this.#fileSpan(start, closedEnd(this.sql, start, tokenEnd(this.sql, end)));
   }
 
   /** The token at a position counted in code points. */
   spanOfCodePoint(index: number): Span {
     let unit = 0;
     for (let i = 0; i < index && unit < this.sql.length; i++) unit += unitsAt(this.sql, unit);
-    const start = Math.min(unit, this.sql.trimEnd().length);
-    return this.#fileSpan(start, tokenEnd(this.sql, start));
+    const end = this.sql.trimEnd().length;
+    return unit < end ? this.#fileSpan(unit, tokenEnd(this.sql, unit)) : this.#fileSpan(end, end);
   }
 
   #fileSpan(start: number, end: number): Span {
@@ -77,6 +77,19 @@ function tokenEnd(sql: string, start: number): number {
   TOKEN.lastIndex = start;
   const token = TOKEN.exec(sql);
   return token ? start + token[0].length : start;
+}
+
+/** Goes on to the `)` of the last `(` that is open, so that a call is marked whole. */
+function closedEnd(sql: string, start: number, end: number): number {
+  let depth = 0;
+  for (let at = start; at < sql.length; ) {
+    if (at >= end && depth <= 0) return end;
+    const next = tokenEnd(sql, at);
+    if (sql[at] === '(') depth++;
+    if (sql[at] === ')' && --depth === 0 && next > end) return next;
+    at = next;
+  }
+  return end;
 }
 
 const BLANK = new Set([' ', '\t', '\n', '\r']);

@@ -38,6 +38,9 @@ export function parseRulesFile(text: string, sink: DiagnosticSink): readonly Raw
   return sink.hasErrors ? [] : readRoot(text, document.contents, sink);
 }
 
+/** Control characters but for blanks, and halves of surrogate pairs: SQL would end at a NUL. */
+const UNPRINTABLE = /[^\P{Cc}\t\n\r]|\p{Surrogate}/u;
+
 function withinLimits(text: string, sink: DiagnosticSink): boolean {
   const nowhere = { start: 0, end: 0 };
   if (text.length > LIMITS.fileBytesMax || new TextEncoder().encode(text).length > LIMITS.fileBytesMax) {
@@ -48,7 +51,7 @@ function withinLimits(text: string, sink: DiagnosticSink): boolean {
     });
     return false;
   }
-  const control = /[^\P{Cc}\t\n\r]|\p{Surrogate}/u.exec(text);
+  const control = UNPRINTABLE.exec(text);
   if (!control) return true;
   sink.refuse(
     { start: control.index, end: control.index + 1 },
@@ -279,7 +282,14 @@ function entriesOf(
 }
 
 function textOf(entry: Entry, sink: DiagnosticSink): Scalar<string> | undefined {
-  if (isScalar<string>(entry.value) && typeof entry.value.value === 'string') return entry.value;
+  if (isScalar<string>(entry.value) && typeof entry.value.value === 'string') {
+    if (!UNPRINTABLE.test(entry.value.value)) return entry.value;
+    return sink.refuse(spanOf(entry.value) ?? entry.keySpan, {
+      code: 'RULES_YAML_INVALID',
+      message: `\`${entry.key}\` holds an escape for a control character or half of a surrogate pair.`,
+      hint: 'Remove the escape; only tabs and line ends are allowed among control characters.',
+    });
+  }
   return sink.refuse(spanOf(entry.value) ?? entry.keySpan, {
     code: 'RULES_SHAPE_INVALID',
     message: `\`${entry.key}\` must be text.`,
