@@ -62,8 +62,8 @@ for (const [buckets, ops, rounds] of [[1, 1, 500], [100, 1, 100], [1000, 20, 40]
   const times = [];
   for (let i = 0; i < rounds; i++) times.push(await frame(buckets, ops));
   const ms = median(times);
-  console.log(
-    `${buckets} chunks of ${ops} ops: median ${ms.toFixed(2)} ms, ${Math.round((buckets * ops) / (ms / 1000))} rows/s`,
+  process.stdout.write(
+    `${buckets} chunks of ${ops} ops: median ${ms.toFixed(2)} ms, ${Math.round((buckets * ops) / (ms / 1000))} rows/s\n`,
   );
 }
 await store.eraseProject(project);

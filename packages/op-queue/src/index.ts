@@ -1,3 +1,6 @@
 export * from './frame.ts';
+export { decodeFrame, encodeFrame } from './frame-codec.ts';
+export { createMemoryOpQueue, type MemoryOpQueueOptions } from './memory-op-queue.ts';
+export { createMemoryWakeUps } from './memory-wake-ups.ts';
 export * from './port.ts';
 export * from './records.ts';

@@ -1,0 +1,7 @@
+import { createMemoryOpQueue } from './memory-op-queue.ts';
+import { createMemoryWakeUps } from './memory-wake-ups.ts';
+import { describeOpQueue, describeWakeUps } from './testing/conformance.ts';
+
+const close = async (): Promise<void> => {};
+describeOpQueue('memory', async (bytesMaxPerShard) => ({ queue: createMemoryOpQueue({ bytesMaxPerShard }), close }));
+describeWakeUps('memory', async () => ({ wakeUps: createMemoryWakeUps(), close }));
