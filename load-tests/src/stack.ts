@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createDataPlane, type DataPlane } from '@sluice/all-in-one';
+import { type Lsn, type ProjectId, parseLsn, parseProjectId } from '@sluice/domain';
+import { type PostgresServer, startPostgres } from '@sluice/embedded-postgres';
+import { sourceConnectionFromUrl } from '@sluice/replicator';
+import { parseAndCompile } from '@sluice/sync-rules';
+import { createLogger, systemClock } from '@sluice/telemetry';
+import pg from 'pg';
+
+export const PROJECT_REF = 'bench';
+export const ISSUER = 'bench';
+export const AUDIENCE = 'sluice';
+
+/** A source, a store and the data plane between them, all with fsync and synchronous_commit on. */
+export interface BenchStack extends AsyncDisposable {
+  readonly project: ProjectId;
+  readonly source: pg.Client;
+  readonly sourceUrl: string;
+  readonly storeUrl: string;
+  readonly dataPlane: DataPlane;
+  readonly gatewayUrl: string;
+  readonly tokenSecret: Uint8Array;
+}
+
+const POLL_MS = 500;
+
+/** Makes the source's tables, starts everything, deploys the rules and waits until they are live. */
+export async function startBenchStack(tablesSql: string, rulesYaml: string): Promise<BenchStack> {
+  const home = await mkdtemp(path.join(tmpdir(), 'sluice-bench-'));
+  await chmod(home, 0o755); // The servers may run as another account.
+  const [sourceServer, storeServer] = await Promise.all([startServer(home, 'source'), startServer(home, 'store')]);
+  const sourceUrl = sourceServer.url;
+  const source = new pg.Client({ connectionString: sourceUrl });
+  await source.connect();
+  await source.query(tablesSql);
+  const project = parseProjectId(1);
+  const tokenSecret = randomBytes(32);
+  const dataPlane = await createDataPlane({
+    storeUrl: storeServer.url,
+    clock: systemClock,
+    logger: createLogger({ service: 'bench', level: 'warn', clock: systemClock }),
+    sourceOf: () => Promise.resolve(sourceConnectionFromUrl(sourceUrl)),
+    directory: {
+      projectByRef: (ref) =>
+        Promise.resolve(
+          ref === PROJECT_REF
+            ? {
+                project,
+                auth: {
+                  issuer: ISSUER,
+                  audience: AUDIENCE,
+                  algorithms: ['HS256'],
+                  maxTokenAgeSeconds: 86_400,
+                  keys: { kind: 'hs256' as const, secret: tokenSecret },
+                },
+              }
+            : undefined,
+        ),
+    },
+    gateway: { host: '127.0.0.1', port: 0 },
+    heartbeatMs: 10_000,
+    onProjectStopped: (_project, error) => {
+      console.error('the project stopped', error);
+      process.exit(1);
+    },
+  });
+  const { url: gatewayUrl } = await dataPlane.gateway.listen();
+  dataPlane.startProject(project);
+  const connection = sourceConnectionFromUrl(sourceUrl);
+  const compiled = await parseAndCompile(rulesYaml, await dataPlane.replicator.readCatalog(connection));
+  if (compiled.kind === 'invalid')
+    throw new Error(`the bench's rules do not compile: ${JSON.stringify(compiled.diagnostics)}`);
+  await dataPlane.replicator.deploy(project, { rules: compiled.rules, rulesVersion: 1 }, () => Promise.resolve());
+  return {
+    project,
+    source,
+    sourceUrl,
+    storeUrl: storeServer.url,
+    dataPlane,
+    gatewayUrl,
+    tokenSecret,
+    async [Symbol.asyncDispose]() {
+      await dataPlane.close();
+      await source.end();
+      await Promise.all([sourceServer.stop(), storeServer.stop()]);
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+function startServer(home: string, name: string): Promise<PostgresServer> {
+  return startPostgres({
+    dataDir: path.join(home, name),
+    superuser: 'postgres',
+    password: randomBytes(16).toString('hex'),
+    settings: {
+      wal_level: 'logical',
+      fsync: true,
+      synchronous_commit: true,
+      max_replication_slots: 20,
+      max_wal_senders: 20,
+      shared_buffers: '256MB',
+      max_wal_size: '8GB',
+      checkpoint_timeout: '30min',
+      max_connections: 60,
+    },
+  });
+}
+
+/** Ends a load: the LSN that every commit so far is below, with one more commit above it. */
+export async function endOfLoad(source: pg.Client): Promise<Lsn> {
+  const result = await source.query('select pg_current_wal_insert_lsn()::text as lsn');
+  await source.query("select pg_logical_emit_message(true, 'sluice', 'heartbeat')");
+  return parseLsn(String(result.rows[0]?.lsn));
+}
+
+/** Resolves when a checkpoint at or above `lsn` is durable and readable. */
+export async function untilCheckpoint(stack: Pick<BenchStack, 'dataPlane' | 'project'>, lsn: Lsn): Promise<void> {
+  const { store, wakeUps } = stack.dataPlane;
+  await new Promise<void>((resolve) => {
+    const unsubscribe = wakeUps.subscribe(stack.project, (wakeUp) => {
+      if (wakeUp.kind === 'checkpoint' && wakeUp.checkpoint.lsn >= lsn) finish();
+    });
+    // A wake-up is a hint; the store is asked as well, rarely enough not to disturb what is measured.
+    const poll = setInterval(() => {
+      void store.readCheckpoint(stack.project).then((checkpoint) => {
+        if (checkpoint && checkpoint.lsn >= lsn) finish();
+      });
+    }, POLL_MS);
+    function finish(): void {
+      clearInterval(poll);
+      unsubscribe();
+      resolve();
+    }
+  });
+}

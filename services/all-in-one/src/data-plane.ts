@@ -1,0 +1,101 @@
+import { type BucketStore, createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-store';
+import { createBucketWorker } from '@sluice/bucket-worker';
+import type { Clock, ProjectId } from '@sluice/domain';
+import { createGateway, type Gateway, type GatewayOptions } from '@sluice/gateway';
+import { createMemoryOpQueue, createMemoryWakeUps, type WakeUps } from '@sluice/op-queue';
+import { createReplicator, type Replicator, type ReplicatorOptions } from '@sluice/replicator';
+import type { Logger } from '@sluice/telemetry';
+
+/** Frames of one project that may wait between replicator and worker; then the source's socket is paused (L16). */
+const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+const STORE_CONNECTIONS_MAX = 12;
+/** This edition has one shard a project. */
+const SHARD = 0;
+
+export interface DataPlaneOptions {
+  readonly storeUrl: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly sourceOf: ReplicatorOptions['sourceOf'];
+  readonly directory: GatewayOptions['directory'];
+  readonly gateway: GatewayOptions['config'];
+  readonly heartbeatMs: number;
+  /** Called when a project stopped for good (L17); the others go on. */
+  readonly onProjectStopped: (project: ProjectId, error: unknown) => void;
+}
+
+export interface DataPlane {
+  readonly store: BucketStore;
+  readonly wakeUps: WakeUps;
+  readonly replicator: Replicator;
+  readonly gateway: Gateway;
+  /** Begins to stream and apply a project; harmless when it already does. */
+  startProject(project: ProjectId): void;
+  /** Resolves when nothing of the project runs any more. */
+  stopProject(project: ProjectId): Promise<void>;
+  /** Ends everything in order: clients first, the store last. */
+  close(): Promise<void>;
+}
+
+/** Replicator, bucket worker and gateway in one process, joined by in-process queues over a Postgres bucket store. */
+export async function createDataPlane(options: DataPlaneOptions): Promise<DataPlane> {
+  const { clock, logger } = options;
+  await migrateBucketStore(options.storeUrl);
+  const store = createPostgresBucketStore({ url: options.storeUrl, poolMax: STORE_CONNECTIONS_MAX });
+  const queue = createMemoryOpQueue({ bytesMaxPerShard: QUEUE_BYTES_MAX });
+  const wakeUps = createMemoryWakeUps();
+  const shared = { store, queue, wakeUps, clock };
+  const replicator = createReplicator({
+    ...shared,
+    logger: logger.child({ service: 'replicator' }),
+    sourceOf: options.sourceOf,
+    heartbeatMs: options.heartbeatMs,
+  });
+  const worker = createBucketWorker({ ...shared, logger: logger.child({ service: 'bucket-worker' }) });
+  const gateway = createGateway({
+    store,
+    wakeUps,
+    clock,
+    logger: logger.child({ service: 'gateway' }),
+    directory: options.directory,
+    config: options.gateway,
+  });
+  const runs = new Map<ProjectId, { readonly controller: AbortController; readonly ended: Promise<void> }>();
+
+  /** When one half of a project fails, the other half is stopped as well: neither goes on alone. */
+  async function run(project: ProjectId, controller: AbortController): Promise<void> {
+    const halves = [replicator.run(project, controller.signal), worker.run(project, SHARD, controller.signal)].map(
+      (half) =>
+        half.catch((error: unknown) => {
+          if (!controller.signal.aborted) options.onProjectStopped(project, error);
+          controller.abort();
+        }),
+    );
+    await Promise.all(halves);
+    runs.delete(project);
+  }
+
+  async function stopProject(project: ProjectId): Promise<void> {
+    const running = runs.get(project);
+    running?.controller.abort();
+    await running?.ended;
+  }
+
+  return {
+    store,
+    wakeUps,
+    replicator,
+    gateway,
+    startProject(project) {
+      if (runs.has(project)) return;
+      const controller = new AbortController();
+      runs.set(project, { controller, ended: run(project, controller) });
+    },
+    stopProject,
+    async close() {
+      await gateway.close();
+      await Promise.all([...runs.keys()].map(stopProject));
+      await store.close();
+    },
+  };
+}
