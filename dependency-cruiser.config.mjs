@@ -122,7 +122,7 @@ export default {
       name: 'testkit-for-tests',
       comment: 'Tests and measurements alone stand on the testkit; what production needs of it belongs into a package.',
       severity: 'error',
-      from: { pathNot: [tests, '^packages/testkit/', '^(e2e|load-tests)/', '/(bench|conformance)/'] },
+      from: { pathNot: [tests, '^packages/testkit/', '^(e2e|load-tests)/', '/(bench|testing|conformance)/'] },
       to: { path: '^packages/testkit/' },
     },
     {
@@ -150,7 +150,7 @@ export default {
       severity: 'error',
       from: {
         path: '^(packages|services|sdk|console|examples)/',
-        pathNot: [tests, '/(bench|scripts)/', '\\.config\\.(ts|mjs)$'],
+        pathNot: [tests, '/(bench|scripts|testing)/', '\\.config\\.(ts|mjs)$'],
       },
       to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
     },

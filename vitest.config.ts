@@ -1,9 +1,10 @@
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
-import { chromiumArguments, chromiumPath } from './scripts/tools.mjs';
+import { chromiumArguments, chromiumPath, toolPath } from './scripts/tools.mjs';
 
 const never = ['**/node_modules/**', '**/dist/**', '**/.next/**'];
-const pg = '**/*.pg.test.ts';
+/** Tests that need servers: Postgres, and where the name says so Redis. */
+const pg = '**/*.{pg,redis}.test.ts';
 const browser = '**/*.browser.test.{ts,tsx}';
 const postgresSetup = ['packages/testkit/src/global-setup.ts'];
 const executablePath = chromiumPath();
@@ -14,6 +15,7 @@ export default defineConfig({
   test: {
     // Two processes keep two cores busy; more would make time limits a matter of luck. Projects run one after another.
     maxWorkers: 2,
+    env: { SLUICE_REDIS_SERVER: toolPath('redis-server') ?? '' },
     projects: [
       {
         extends: true,

@@ -8,6 +8,8 @@ export interface TestConfig {
   readonly lane: 'short' | 'long';
   /** SLUICE_TEST_POSTGRES_URL: superuser of the shared throw-away cluster; set by the global setup, or by you for a server of yours. */
   readonly postgresUrl: string | undefined;
+  /** SLUICE_REDIS_SERVER: the program; vitest's config finds it. */
+  readonly redisServer: string | undefined;
 }
 
 export function testConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
@@ -15,6 +17,7 @@ export function testConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
     seed: env.SLUICE_SEED ? parseSeed(env.SLUICE_SEED) : undefined,
     lane: env.SLUICE_LANE === 'long' ? 'long' : 'short',
     postgresUrl: env[postgresUrlKey] || undefined,
+    redisServer: env.SLUICE_REDIS_SERVER || undefined,
   };
 }
 

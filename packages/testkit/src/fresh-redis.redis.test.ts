@@ -1,0 +1,21 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { expect, it } from 'vitest';
+import { freshRedis } from './fresh-redis.ts';
+
+async function command(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.write(`${text}\r\n`);
+  const [reply] = (await once(socket, 'data')) as [Buffer];
+  socket.destroy();
+  return reply.toString().trim();
+}
+
+it('freshRedis gives an empty server that can crash, and comes back empty on the same port', async () => {
+  await using redis = await freshRedis();
+  expect(await command(redis.port, 'SET a 1')).toBe('+OK');
+  await redis.kill();
+  await expect(command(redis.port, 'PING')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  await redis.restart();
+  expect(await command(redis.port, 'EXISTS a')).toBe(':0');
+});
