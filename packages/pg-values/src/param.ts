@@ -8,7 +8,7 @@ export interface ParamColumn {
   /** Set when the column's collation makes different texts equal. */
   readonly nondeterministicCollation: boolean;
   /** pg_type.typtype of the base type; 'e' is an enum. */
-  readonly typeKind?: string;
+  readonly typeKind: string;
 }
 
 /**

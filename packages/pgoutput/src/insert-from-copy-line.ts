@@ -3,6 +3,7 @@ import { appendInsertHeader } from './append-message.ts';
 import { protocolError } from './protocol-error.ts';
 import { SLOT } from './row-message.ts';
 
+const BACKSPACE = 0x08;
 const TAB = 0x09;
 const CARRIAGE_RETURN = 0x0d;
 const BACKSLASH = 0x5c;
@@ -63,16 +64,18 @@ function writeColumns(src: Uint8Array, start: number, end: number, columnCount: 
     }
     const header = to;
     to += VALUE_HEADER_BYTES;
-    for (; at < end; at++) {
-      let byte = src[at] as number;
+    while (at < end) {
+      let byte = src[at++] as number;
       if (byte <= CARRIAGE_RETURN) {
-        if (byte === TAB) break;
+        if (byte === TAB) {
+          at--;
+          break;
+        }
         // The server escapes these, so a bare one means that lines were cut in the wrong place.
-        if (byte >= 0x08) return -1 - at;
+        if (byte >= BACKSPACE) return -at;
       } else if (byte === BACKSLASH) {
-        at++;
-        byte = at < end ? (unescaped[src[at] as number] as number) : 0;
-        if (byte === 0) return -1 - at;
+        byte = at < end ? (unescaped[src[at++] as number] as number) : 0;
+        if (byte === 0) return -at;
       }
       bytes[to++] = byte;
     }
