@@ -18,7 +18,7 @@ export {
   type StepRecord,
   type StepState,
 } from './repositories/job-record.ts';
-export type { ProjectRecord } from './repositories/projects.ts';
+export type { ProjectOverview, ProjectRecord } from './repositories/projects.ts';
 export type { RulesRecord, RulesState, RulesSummary } from './repositories/rules-versions.ts';
 export type {
   SourceAddress,

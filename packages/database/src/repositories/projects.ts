@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { type Clock, type ProjectId, parseProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { Prisma, PrismaClient } from '../generated/client.ts';
+import { type JobRecord, jobFromRow, jobWithSteps } from './job-record.ts';
 import { lockProject } from './lock-project.ts';
+import { type SourceRecord, sourceFromRow } from './sources.ts';
 
 export interface ProjectRecord {
   readonly id: ProjectId;
@@ -10,6 +12,13 @@ export interface ProjectRecord {
   readonly name: string;
   readonly state: 'active' | 'deleting';
   readonly createdAt: Date;
+}
+
+/** A project with what a list of projects, a status page and a starting worker want to know of it. */
+export interface ProjectOverview extends ProjectRecord {
+  readonly source: SourceRecord | undefined;
+  readonly activeRulesVersion: number | undefined;
+  readonly latestJob: JobRecord | undefined;
 }
 
 /** Projects that are not deleted. A ref or an id that is unknown, deleted or another tenant's answers the same error. */
@@ -27,14 +36,25 @@ export class Projects {
   }
 
   /** In order of creation, after the project `afterRef` when it is given; at most `limit`. */
-  async list(options: { afterRef: string | undefined; limit: number }): Promise<readonly ProjectRecord[]> {
+  async list(options: { afterRef: string | undefined; limit: number }): Promise<readonly ProjectOverview[]> {
     const afterId = options.afterRef === undefined ? 0 : (await this.byRef(options.afterRef)).id;
     const rows = await this.#prisma.project.findMany({
       where: { id: { gt: afterId }, state: { not: 'deleted' } },
       orderBy: { id: 'asc' },
       take: options.limit,
+      include: forOverview,
     });
-    return rows.map(recordFromRow);
+    return rows.map(overviewFromRow);
+  }
+
+  /** @throws AppError PROJECT_NOT_FOUND */
+  async overview(projectId: ProjectId): Promise<ProjectOverview> {
+    const row = await this.#prisma.project.findFirst({
+      where: { id: projectId, state: { not: 'deleted' } },
+      include: forOverview,
+    });
+    if (!row) throw new AppError('PROJECT_NOT_FOUND');
+    return overviewFromRow(row);
   }
 
   /** @throws AppError PROJECT_NOT_FOUND */
@@ -67,6 +87,23 @@ export class Projects {
 }
 
 type ProjectRow = Prisma.ProjectGetPayload<object>;
+
+const forOverview = {
+  source: true,
+  rules: { where: { state: 'active' }, select: { version: true } },
+  provisioning: { orderBy: { jobNo: 'desc' }, take: 1, include: jobWithSteps },
+} as const satisfies Prisma.ProjectInclude;
+
+function overviewFromRow(row: Prisma.ProjectGetPayload<{ include: typeof forOverview }>): ProjectOverview {
+  const record = recordFromRow(row);
+  const [job] = row.provisioning;
+  return {
+    ...record,
+    source: row.source ? sourceFromRow(record.id, row.source) : undefined,
+    activeRulesVersion: row.rules[0]?.version,
+    latestJob: job ? jobFromRow(job) : undefined,
+  };
+}
 
 function found(row: ProjectRow | null): ProjectRecord {
   if (!row) throw new AppError('PROJECT_NOT_FOUND');

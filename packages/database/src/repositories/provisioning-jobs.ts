@@ -106,10 +106,24 @@ export class ProvisioningJobs {
     return { hold: { projectId, jobNo, attempt: row.attempts }, job: await this.get(projectId, jobNo) };
   }
 
-  /** @throws AppError JOB_SUPERSEDED, as every method below */
+  /**
+   * Begins a step; those before it count as done, also those that nobody reported.
+   * @throws AppError JOB_SUPERSEDED, as every method below
+   */
   async startStep(hold: JobHold, name: StepName): Promise<void> {
-    const startedAt = new Date(this.#clock.nowMs());
-    await this.#writeStep(hold, name, { state: 'running', startedAt, finishedAt: null, ...problemColumns(undefined) });
+    const at = new Date(this.#clock.nowMs());
+    await this.#holding(hold, async (tx, job) => {
+      const { projectId, jobNo } = hold;
+      const ordinal = job.steps.findIndex((step) => step.name === name);
+      await tx.provisioningStep.updateMany({
+        where: { projectId, jobNo, ordinal: { lt: ordinal }, state: { not: 'succeeded' } },
+        data: { state: 'succeeded', finishedAt: at, ...problemColumns(undefined) },
+      });
+      await tx.provisioningStep.updateMany({
+        where: { projectId, jobNo, ordinal },
+        data: { state: 'running', startedAt: at, finishedAt: null, ...problemColumns(undefined) },
+      });
+    });
   }
 
   /** @param progress whole units; `estimate` is the expected total, undefined when unknown */

@@ -59,6 +59,11 @@ export class RulesVersions {
     });
   }
 
+  /** Keeps what a deploy made of an edition's text when the source's tables were no longer those it was checked against. */
+  async replacePlan(projectId: ProjectId, version: number, plan: Json): Promise<void> {
+    await this.#prisma.rulesVersion.updateMany({ where: { projectId, version }, data: { plan: jsonColumn(plan) } });
+  }
+
   /** Newest first, at most `limit`. */
   async list(projectId: ProjectId, limit: number): Promise<readonly RulesSummary[]> {
     const rows = await this.#prisma.rulesVersion.findMany({

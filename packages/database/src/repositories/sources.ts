@@ -47,7 +47,7 @@ export class Sources {
 
   async find(projectId: ProjectId): Promise<SourceRecord | undefined> {
     const row = await this.#prisma.source.findUnique({ where: { projectId } });
-    return row ? recordFromRow(projectId, row) : undefined;
+    return row ? sourceFromRow(projectId, row) : undefined;
   }
 
   /** @throws AppError SOURCE_NOT_SET */
@@ -90,7 +90,7 @@ export class Sources {
         create: { projectId, ...written, ...randomNames(projectId) },
         update: written,
       });
-      return recordFromRow(projectId, row);
+      return sourceFromRow(projectId, row);
     });
   }
 
@@ -139,7 +139,7 @@ const tlsModeFromColumn = {
   verify_full: 'verify-full',
 } as const;
 
-function recordFromRow(projectId: ProjectId, row: Prisma.SourceGetPayload<object>): SourceRecord {
+export function sourceFromRow(projectId: ProjectId, row: Prisma.SourceGetPayload<object>): SourceRecord {
   return {
     projectId,
     host: row.host,

@@ -1,0 +1,48 @@
+import { type ConfigOf, defineConfig } from '@sluice/config';
+
+/** The control plane's settings; the only place here that is handed the environment. */
+export const controlPlaneSettings = defineConfig({
+  CONTROL_PLANE_TOKEN: {
+    type: 'string',
+    secret: true,
+    meaning: 'The operator API token that every request must carry; at least 32 characters.',
+  },
+  CONTROL_PLANE_PORT: {
+    type: 'integer',
+    min: 0,
+    max: 65535,
+    default: 4100,
+    meaning: 'Port of the API on 127.0.0.1; 0 takes a free one.',
+  },
+  CONTROL_DATABASE_URL: {
+    type: 'url',
+    schemes: ['postgres', 'postgresql'],
+    secret: true,
+    meaning: 'The control database.',
+  },
+  CONTROL_KEY_FILE: {
+    type: 'string',
+    meaning: 'File with the key-encryption keys of stored secrets, readable by its owner only; created when missing.',
+  },
+  REDIS_URL: {
+    type: 'url',
+    schemes: ['redis', 'rediss'],
+    secret: true,
+    optional: true,
+    meaning: 'Redis for the job queue; without it the queue lives in the control database.',
+  },
+  SOURCE_HOSTS: {
+    type: 'choice',
+    choices: ['hosted', 'local'],
+    default: 'hosted',
+    meaning: 'hosted: sources and JWKS are public hosts over verified TLS; local: anything, for a developer machine.',
+  },
+  LOG_LEVEL: {
+    type: 'choice',
+    choices: ['debug', 'info', 'warn', 'error'],
+    default: 'info',
+    meaning: 'The least severe records that are written.',
+  },
+});
+
+export type ControlPlaneConfig = Omit<ConfigOf<typeof controlPlaneSettings>, 'LOG_LEVEL'>;

@@ -1,0 +1,174 @@
+import { Secret } from '@sluice/config';
+import type { CodedProblem, Database, KeyEncryption, ProjectChange, ProjectOverview, TlsMode } from '@sluice/database';
+import { openSecret } from '@sluice/database';
+import type { ProjectId } from '@sluice/domain';
+import { isAppError } from '@sluice/errors';
+import type { CompiledRules } from '@sluice/sync-rules';
+import { planOf } from '../sync-rules/check-rules.ts';
+
+export interface ProjectListing {
+  readonly projectId: ProjectId;
+  readonly ref: string;
+  readonly state: 'active' | 'deleting';
+  /** Undefined until a source is set. `revision` rises with each change of the connection. */
+  readonly source:
+    | { readonly slotName: string; readonly publicationName: string; readonly revision: number }
+    | undefined;
+  /** The edition of the rules in force; undefined until a deploy has succeeded. */
+  readonly activeRulesVersion: number | undefined;
+}
+
+/** How to reach a source. For the replicator alone. */
+export interface SourceConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly database: string;
+  readonly user: string;
+  readonly password: Secret;
+  readonly tlsMode: TlsMode;
+  /** PEM text; undefined for the system's authorities. */
+  readonly tlsCa: string | undefined;
+  readonly slotName: string;
+  readonly publicationName: string;
+  /** Goes back with `reportSource`, so that a finding is never taken for one about a newer connection. */
+  readonly revision: number;
+}
+
+/** How the gateway verifies tokens. */
+export interface ClientAuth {
+  readonly projectId: ProjectId;
+  readonly keys:
+    | { readonly kind: 'jwks-url'; readonly url: string }
+    /** A JSON Web Key Set of public keys. */
+    | { readonly kind: 'jwks'; readonly jwks: { readonly keys: readonly Readonly<Record<string, unknown>>[] } }
+    /** The UTF-8 bytes of the text are the HMAC key. */
+    | { readonly kind: 'shared-secret'; readonly secret: Secret };
+  /** The exact `iss`; undefined accepts any. */
+  readonly issuer: string | undefined;
+  /** A token's `aud` must name one of these. */
+  readonly audience: readonly string[];
+  readonly algorithms: readonly string[];
+  /** Longest accepted `exp - iat`, seconds. */
+  readonly maxTokenAgeS: number;
+  /** Rises with each change: a cache key. */
+  readonly revision: number;
+}
+
+/** What a check or the stream found out about a source. */
+export interface SourceFinding {
+  readonly revision: number;
+  readonly state: 'ready' | 'live' | 'failed';
+  readonly problem: CodedProblem | undefined;
+  /** As `server_version_num`; undefined when not learnt. */
+  readonly serverVersion: number | undefined;
+}
+
+/**
+ * What other services read of the control plane, joined to them in-process. Reads always answer what is stored now;
+ * `onProjectChanged` says when to read again.
+ */
+export interface ProjectDirectory {
+  /** Every project that is not deleted. */
+  listProjects(): Promise<readonly ProjectListing[]>;
+  /** Undefined when there is no such project. */
+  projectOf(projectId: ProjectId): Promise<ProjectListing | undefined>;
+  /** Undefined when there is no such project, it is being deleted, or it has no client authentication. */
+  clientAuthOf(ref: string): Promise<ClientAuth | undefined>;
+  /** @throws AppError SOURCE_NOT_SET, SECRET_UNREADABLE */
+  sourceConnectionOf(projectId: ProjectId): Promise<SourceConnection>;
+  /** The compiled rules in force; undefined until a deploy has succeeded. */
+  activeRulesOf(projectId: ProjectId): Promise<{ version: number; compiled: CompiledRules } | undefined>;
+  /** Makes a source's state visible in the API. Cheap to repeat: what did not change is not written. */
+  reportSource(projectId: ProjectId, finding: SourceFinding): Promise<void>;
+  /**
+   * Calls `listener` after each committed change of a project, made by whichever process; `all` when changes may have
+   * been missed. The first `all` comes once notifications flow. The returned function ends it.
+   */
+  onProjectChanged(listener: (change: ProjectChange) => void): () => void;
+}
+
+const PAGE_SIZE = 200;
+
+export function createProjectDirectory(parts: {
+  readonly database: Database;
+  readonly keys: KeyEncryption;
+  readonly listeners: Set<(change: ProjectChange) => void>;
+}): ProjectDirectory {
+  const { database, keys, listeners } = parts;
+  return {
+    async listProjects() {
+      const listed: ProjectListing[] = [];
+      for (;;) {
+        const page = await database.projects.list({ afterRef: listed.at(-1)?.ref, limit: PAGE_SIZE });
+        listed.push(...page.map(listingOf));
+        if (page.length < PAGE_SIZE) return listed;
+      }
+    },
+    async projectOf(projectId) {
+      return await unlessMissing(async () => listingOf(await database.projects.overview(projectId)));
+    },
+    async clientAuthOf(ref) {
+      const project = await unlessMissing(() => database.projects.byRef(ref));
+      if (project?.state !== 'active') return undefined;
+      const record = await database.clientAuths.find(project.id);
+      if (!record) return undefined;
+      const { keys: stored, revision, ...rules } = record;
+      const place = { projectId: project.id, field: 'client-auth.shared-secret', revision } as const;
+      switch (stored.kind) {
+        case 'shared-secret': {
+          const secret = new Secret(await openSecret(keys, place, stored.sealedSecret));
+          return { ...rules, revision, keys: { kind: 'shared-secret', secret } };
+        }
+        case 'jwks':
+          // Written by the client-auth route alone, which has checked its shape.
+          return { ...rules, revision, keys: { kind: 'jwks', jwks: stored.jwks as unknown as StoredJwks } };
+        case 'jwks-url':
+          return { ...rules, revision, keys: stored };
+      }
+    },
+    async sourceConnectionOf(projectId) {
+      const source = await database.sources.get(projectId);
+      const { host, port, database: name, user, tlsMode, tlsCa, slotName, publicationName, revision } = source;
+      const place = { projectId, field: 'source.password', revision } as const;
+      const password = new Secret(await openSecret(keys, place, source.sealedPassword));
+      return { host, port, database: name, user, password, tlsMode, tlsCa, slotName, publicationName, revision };
+    },
+    async activeRulesOf(projectId) {
+      const rules = await database.rules.active(projectId);
+      return rules && { version: rules.version, compiled: planOf(rules) };
+    },
+    async reportSource(projectId, finding) {
+      await database.sources.report(projectId, finding);
+    },
+    onProjectChanged(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
+
+type StoredJwks = { readonly keys: readonly Readonly<Record<string, unknown>>[] };
+
+function listingOf(project: ProjectOverview): ProjectListing {
+  const { id, ref, state, source, activeRulesVersion } = project;
+  return {
+    projectId: id,
+    ref,
+    state,
+    source: source && {
+      slotName: source.slotName,
+      publicationName: source.publicationName,
+      revision: source.revision,
+    },
+    activeRulesVersion,
+  };
+}
+
+async function unlessMissing<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isAppError(error, 'PROJECT_NOT_FOUND')) return undefined;
+    throw error;
+  }
+}

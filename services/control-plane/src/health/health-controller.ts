@@ -1,0 +1,39 @@
+import { Controller, Get, Inject } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Database } from '@sluice/database';
+import { AppError } from '@sluice/errors';
+import { createZodDto, ZodResponse } from 'nestjs-zod';
+import { z } from 'zod';
+import { PublicRoute } from '../http/bearer-guard.ts';
+import { DATABASE } from '../http/tokens.ts';
+
+class HealthDto extends createZodDto(
+  z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health', example: { status: 'ok' } }),
+) {}
+
+/** For probes; the only routes without a token. */
+@Controller('health')
+@ApiTags('health')
+@PublicRoute()
+export class HealthController {
+  constructor(@Inject(DATABASE) private readonly database: Database) {}
+
+  @Get('live')
+  @ApiOperation({ operationId: 'getLiveness', summary: 'Whether the process turns' })
+  @ZodResponse({ type: HealthDto, status: 200 })
+  live() {
+    return { status: 'ok' as const };
+  }
+
+  @Get('ready')
+  @ApiOperation({ operationId: 'getReadiness', summary: 'Whether the control database answers' })
+  @ZodResponse({ type: HealthDto, status: 200 })
+  async ready() {
+    try {
+      await this.database.ping();
+    } catch (cause) {
+      throw new AppError('API_UNAVAILABLE', { cause });
+    }
+    return { status: 'ok' as const };
+  }
+}

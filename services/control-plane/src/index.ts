@@ -1,0 +1,19 @@
+export type { ProjectChange } from '@sluice/database';
+export { type ControlPlane, type ControlPlaneOptions, createControlPlane } from './app.ts';
+export { type ControlPlaneConfig, controlPlaneSettings } from './config.ts';
+export type {
+  ClientAuth,
+  ProjectDirectory,
+  ProjectListing,
+  SourceConnection,
+  SourceFinding,
+} from './directory/project-directory.ts';
+export { controlPlaneLogFields } from './events.ts';
+export type {
+  ApplyProgress,
+  ApplyStep,
+  CheckResult,
+  ProvisioningProject,
+  RulesToApply,
+  SourceProvisioner,
+} from './jobs/source-steps.ts';
