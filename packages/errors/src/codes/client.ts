@@ -1,3 +1,154 @@
 import { defineCodes } from '../code.ts';
 
-export const clientCodes = defineCodes({});
+const connectionCodes = defineCodes({
+  CLIENT_CONNECTION_LOST: {
+    what: 'The connection to the sync gateway could not be opened, or ended.',
+    who: 'nobody',
+    how: 'Nothing to do: the client connects again by itself and keeps showing its last checkpoint. If it stays, check the url and that the gateway runs.',
+    retry: 'retry',
+  },
+  CLIENT_SERVER_SILENT: {
+    what: 'The sync gateway did not answer in time.',
+    who: 'nobody',
+    how: 'Nothing to do: the client connects again by itself and keeps showing its last checkpoint.',
+    retry: 'retry',
+  },
+  CLIENT_AUTH_FAILED: {
+    what: 'The app gave the client no token.',
+    who: 'app',
+    how: 'Make the auth option return a token of at most 8 KB within 30 seconds; the client asks again by itself.',
+    retry: 'retry',
+  },
+  CLIENT_VERSION_UNSUPPORTED: {
+    what: 'The sync gateway speaks another version of the protocol.',
+    who: 'app',
+    how: 'Install the SDK release that belongs to the gateway, then connect again.',
+    retry: 'give-up',
+  },
+  CLIENT_FRAME_MALFORMED: {
+    what: 'The sync gateway sent bytes that are not a message of the protocol.',
+    who: 'operator',
+    how: 'Nothing of it was applied, and the client connects again. Make sure that nothing between client and gateway rewrites messages.',
+    retry: 'retry',
+  },
+  CLIENT_FRAME_TOO_LARGE: {
+    what: 'The sync gateway sent a message or chunk that is larger than the protocol allows.',
+    who: 'operator',
+    how: 'Nothing of it was applied, and the client connects again. Make sure that SDK and gateway are of matching releases.',
+    retry: 'retry',
+  },
+  CLIENT_FRAME_OUT_OF_ORDER: {
+    what: 'The sync gateway sent a message that cannot follow the ones before it.',
+    who: 'operator',
+    how: 'Nothing of it was applied, and the client connects again. Make sure that SDK and gateway are of matching releases. Reason: {reason}.',
+    retry: 'retry',
+  },
+});
+
+const applyCodes = defineCodes({
+  CLIENT_CHUNK_INVALID: {
+    what: 'A chunk does not hold what its table or its announcement says.',
+    who: 'operator',
+    how: 'The checkpoint was not applied, and the client loads the bucket again. Make sure that SDK and gateway are of matching releases.',
+    retry: 'retry',
+  },
+  CLIENT_SCHEMA_INVALID: {
+    what: 'The announced tables cannot be created in SQLite.',
+    who: 'tenant',
+    how: 'Rename the table or column in the sync rules; SQLite says: {reason}.',
+    retry: 'wait',
+  },
+  CHECKSUM_MISMATCH: {
+    what: 'The rows of a bucket did not add up to the checksum of the checkpoint.',
+    who: 'operator',
+    how: 'The checkpoint was not applied, and the client loads the bucket again. If it comes again, report it: rows would have been wrong.',
+    retry: 'retry',
+  },
+});
+
+const storageCodes = defineCodes({
+  CLIENT_STORAGE_BUSY: {
+    what: 'Another tab or process holds this database.',
+    who: 'app',
+    how: 'Close the other tab; this one goes on by itself as soon as the database is free.',
+    retry: 'retry',
+  },
+  CLIENT_STORAGE_UNAVAILABLE: {
+    what: 'This browser gives the page no durable storage, so the database is kept in memory.',
+    who: 'app',
+    how: 'Everything works, but a reload downloads again. Private windows and pages that are not served over HTTPS have no such storage.',
+    retry: 'give-up',
+  },
+  CLIENT_STORAGE_FULL: {
+    what: 'The storage of this device, or its memory, is full.',
+    who: 'app',
+    how: 'Free space on the device or narrow the sync rules; the client keeps its last checkpoint and tries again.',
+    retry: 'retry',
+  },
+  CLIENT_STORAGE_CORRUPT: {
+    what: 'The local database was damaged and has been emptied.',
+    who: 'nobody',
+    how: 'Nothing to do: the client downloads its rows again.',
+    retry: 'retry',
+  },
+  CLIENT_STORAGE_FAILED: {
+    what: 'The local database failed to read or write.',
+    who: 'app',
+    how: 'The client keeps its last checkpoint and tries again; if it stays, reload the page or start the process again.',
+    retry: 'retry',
+  },
+  CLIENT_WORKER_FAILED: {
+    what: "The client's worker could not be started, or ended.",
+    who: 'app',
+    how: 'Serve worker.bundle.js and sqlite3.wasm beside each other and allow them in the Content Security Policy (worker-src, wasm-unsafe-eval), then create the client again.',
+    retry: 'give-up',
+  },
+});
+
+const callCodes = defineCodes({
+  CLIENT_OPTIONS_INVALID: {
+    what: 'The client was created with an option that cannot be used.',
+    who: 'app',
+    how: 'Correct the option: {reason}.',
+    retry: 'give-up',
+  },
+  CLIENT_CLOSED: {
+    what: 'The client was closed.',
+    who: 'app',
+    how: 'Create a new client.',
+    retry: 'give-up',
+  },
+  CLIENT_NOT_READY: {
+    what: 'The first checkpoint has not arrived, so there are no tables yet.',
+    who: 'app',
+    how: 'Await ready() before the first query, or use live(), which waits by itself.',
+    retry: 'retry',
+  },
+  CLIENT_QUERY_INVALID: {
+    what: 'The SQL cannot be run.',
+    who: 'app',
+    how: 'Correct the query; SQLite says: {reason}.',
+    retry: 'give-up',
+  },
+  CLIENT_QUERY_NOT_READ_ONLY: {
+    what: 'The SQL does more than read.',
+    who: 'app',
+    how: 'Pass exactly one SELECT, VALUES or EXPLAIN; the synced tables are written by the server alone.',
+    retry: 'give-up',
+  },
+  CLIENT_QUERY_PARAMETER_INVALID: {
+    what: 'A query parameter has no SQLite value, or their number does not fit the SQL.',
+    who: 'app',
+    how: 'Pass null, boolean, number, bigint of 64 bits, string or Uint8Array, one for each place: {reason}.',
+    retry: 'give-up',
+  },
+  CLIENT_QUERY_RESULT_TOO_LARGE: {
+    what: 'The result of a query is larger than one result may be.',
+    who: 'app',
+    how: 'Add a LIMIT or select fewer columns; the bound is {max} bytes.',
+    retry: 'give-up',
+  },
+});
+
+/** Raised by the SDK itself, in the browser and in Node. */
+export const clientCodes = { ...connectionCodes, ...applyCodes, ...storageCodes, ...callCodes };

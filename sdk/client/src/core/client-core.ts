@@ -1,0 +1,280 @@
+import { type Clock, formatLsn } from '@sluice/domain';
+import { AppError, isAppError } from '@sluice/errors';
+import type { CheckpointInfo, ClientErrorInfo, Status, VerifyResult } from '../types.ts';
+import { errorInfo } from './errors.ts';
+import type { ResultFrame } from './query/frame.ts';
+import { LiveQueries } from './query/live-queries.ts';
+import { type QueryParameter, QueryRunner } from './query/run-query.ts';
+import type { Database } from './sqlite/database.ts';
+import type { SqliteModule } from './sqlite/module.ts';
+import type { Storage } from './storage.ts';
+import type { StepObserver } from './store/apply-checkpoint.ts';
+import { type Applied, Replica } from './store/replica.ts';
+import type { ConnectionState, ReportedError } from './sync/connection-state.ts';
+import { type Progress, SyncDriver, type WebSocketLike } from './sync/sync-driver.ts';
+
+export interface ClientCoreOptions {
+  readonly project: string;
+  readonly sdk: string;
+  readonly module: SqliteModule;
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly openSocket: (subprotocol: string) => WebSocketLike;
+  readonly fetchToken: () => Promise<string>;
+  readonly onStatus: (status: Status) => void;
+  /** Compressed bytes of one checkpoint kept in memory; undefined for the default. */
+  readonly bufferedBytesMax: number | undefined;
+  readonly onStep: StepObserver | undefined;
+}
+export interface CoreLiveListener {
+  readonly onFrame: (frame: ResultFrame, checkpoint: CheckpointInfo | undefined) => void;
+  readonly onError: (error: unknown) => void;
+}
+interface LiveEntry extends CoreLiveListener {
+  readonly sql: string;
+  readonly parameters: readonly QueryParameter[];
+  /** Its number in the present engine. */
+  id: number;
+}
+/** Everything that stands on one open database. */
+interface Engine {
+  readonly db: Database;
+  readonly replica: Replica;
+  readonly runner: QueryRunner;
+  readonly live: LiveQueries;
+  readonly driver: SyncDriver;
+}
+
+/** Progress is told at most this often, milliseconds. */
+const PROGRESS_INTERVAL_MS = 100;
+const CONNECTION_OF = {
+  idle: 'offline',
+  stopped: 'offline',
+  waiting: 'offline',
+  authorizing: 'connecting',
+  opening: 'connecting',
+  greeting: 'connecting',
+  syncing: 'connected',
+} as const;
+
+/**
+ * One client: storage, sync and queries joined, synchronous and without a page or process around it. Its callbacks must
+ * not throw.
+ */
+export class ClientCore {
+  readonly #options: ClientCoreOptions;
+  readonly #live = new Map<number, LiveEntry>();
+  /** Undefined once closed, or when the storage failed for good. */
+  #engine: Engine | undefined;
+  #status: Status;
+  #isWanted = false;
+  #isClosed = false;
+  #lastLive = 0;
+  #progressToldAtMs = 0;
+
+  /** @throws AppError CLIENT_STORAGE_* */
+  constructor(options: ClientCoreOptions) {
+    this.#options = options;
+    const engine = this.#openEngine();
+    const { replica } = engine;
+    this.#engine = engine;
+    this.#status = {
+      connection: 'offline',
+      source: undefined,
+      checkpoint: checkpointInfo(replica.checkpoint),
+      progress: undefined,
+      lastError: options.storage.degraded && errorInfo(new AppError(options.storage.degraded)),
+      storage: options.storage.kind,
+      lastAppliedAtMs: replica.appliedAtMs,
+    };
+  }
+
+  /** A database that cannot be read is a copy that lost its use: it is erased and loaded again. */
+  #openEngine(): Engine {
+    try {
+      return this.#buildEngine();
+    } catch (error) {
+      if (!isAppError(error, 'CLIENT_STORAGE_CORRUPT')) throw error;
+      this.#options.storage.destroy();
+      return this.#buildEngine();
+    }
+  }
+  #buildEngine(): Engine {
+    const { storage, project, bufferedBytesMax, onStep } = this.#options;
+    const db = storage.open();
+    try {
+      const replica = new Replica(db, { project, newClientId: this.#newClientId(), bufferedBytesMax, onStep });
+      const runner = new QueryRunner(db);
+      return { db, replica, runner, live: new LiveQueries(runner), driver: this.#newDriver(replica) };
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  }
+  /** A UUID of version 4; it only has to differ between clients. */
+  #newClientId(): string {
+    const digits = 'xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx';
+    return digits.replace(/x/g, () => Math.floor(this.#options.random() * 16).toString(16));
+  }
+  #newDriver(replica: Replica): SyncDriver {
+    const { clock, random, openSocket, fetchToken, project, sdk } = this.#options;
+    return new SyncDriver({
+      replica,
+      clock,
+      random,
+      openSocket,
+      fetchToken,
+      project,
+      sdk,
+      onCorrupt: () => this.#rebuildOrEnd(),
+      onApplied: (applied) => this.#applied(applied),
+      onSource: ({ state, code, rowsDone, rowsEstimate }) =>
+        this.#setStatus({ source: { state, code, rowsDone, rowsEstimate } }),
+      onError: (error) => this.#setStatus({ lastError: reportedInfo(error) }),
+      onPhase: (phase) => this.#phaseChanged(phase),
+      onProgress: (progress) => this.#tellProgress(progress),
+    });
+  }
+
+  /** Erases the database and begins anew on an empty one, with the same live queries. @throws AppError */
+  #rebuild(): void {
+    this.#closeEngine();
+    this.#options.storage.destroy();
+    const engine = this.#openEngine();
+    this.#engine = engine;
+    for (const entry of this.#live.values()) entry.id = this.#startLive(engine, entry);
+    this.#setStatus({ checkpoint: undefined, progress: undefined, lastAppliedAtMs: undefined, source: undefined });
+    if (this.#isWanted) engine.driver.connect();
+  }
+  /** As #rebuild, where nobody could catch: a storage that fails even when empty ends this client. */
+  #rebuildOrEnd(): void {
+    try {
+      this.#rebuild();
+    } catch (error) {
+      this.#setStatus({ connection: 'offline', lastError: errorInfo(error) });
+    }
+  }
+  #closeEngine(): void {
+    const engine = this.#engine;
+    this.#engine = undefined;
+    engine?.driver.disconnect();
+    engine?.runner.close();
+    engine?.db.close();
+  }
+  /** @throws AppError when there is none any more. */
+  #open(): Engine {
+    if (this.#engine) return this.#engine;
+    throw new AppError(this.#isClosed ? 'CLIENT_CLOSED' : 'CLIENT_STORAGE_FAILED');
+  }
+
+  get status(): Status {
+    return this.#status;
+  }
+  get isReady(): boolean {
+    return this.#engine?.replica.checkpoint !== undefined;
+  }
+
+  connect(): void {
+    this.#isWanted = true;
+    this.#open().driver.connect();
+  }
+  disconnect(): void {
+    this.#isWanted = false;
+    this.#engine?.driver.disconnect();
+  }
+  online(): void {
+    this.#engine?.driver.online();
+  }
+
+  /** @throws AppError CLIENT_QUERY_*, CLIENT_NOT_READY */
+  query(sql: string, parameters: readonly QueryParameter[]): ResultFrame {
+    try {
+      return this.#open().runner.run(sql, parameters);
+    } catch (error) {
+      if (isAppError(error, 'CLIENT_QUERY_INVALID') && !this.isReady)
+        throw new AppError('CLIENT_NOT_READY', { cause: error });
+      throw error;
+    }
+  }
+
+  /** May call the listener before it returns. The number is for `removeLive`. */
+  addLive(sql: string, parameters: readonly QueryParameter[], listener: CoreLiveListener): number {
+    const engine = this.#open();
+    const key = ++this.#lastLive;
+    const entry: LiveEntry = { sql, parameters, ...listener, id: 0 };
+    this.#live.set(key, entry);
+    entry.id = this.#startLive(engine, entry);
+    return key;
+  }
+  #startLive(engine: Engine, { sql, parameters, onFrame, onError }: LiveEntry): number {
+    const listener = { onFrame: (frame: ResultFrame) => onFrame(frame, this.#checkpointInfo()), onError };
+    return engine.live.add(sql, parameters, listener, this.isReady);
+  }
+  removeLive(key: number): void {
+    const entry = this.#live.get(key);
+    this.#live.delete(key);
+    if (entry) this.#engine?.live.remove(entry.id);
+  }
+
+  /** @throws AppError CLIENT_STORAGE_* */
+  verify(): VerifyResult {
+    return this.#open().replica.verify();
+  }
+  exportFile(): Uint8Array<ArrayBuffer> {
+    return this.#options.module.api.capi.sqlite3_js_db_export(this.#open().db.pointer) as Uint8Array<ArrayBuffer>;
+  }
+  signOut(): void {
+    this.disconnect();
+    this.#rebuild();
+    this.#setStatus({ lastError: undefined });
+  }
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#isWanted = false;
+    this.#closeEngine();
+    this.#options.storage.release();
+  }
+
+  #checkpointInfo(): CheckpointInfo | undefined {
+    return checkpointInfo(this.#engine?.replica.checkpoint);
+  }
+  #applied({ changedTables, schemaChanged }: Applied): void {
+    const { replica, live } = this.#open();
+    this.#setStatus({
+      checkpoint: this.#checkpointInfo(),
+      progress: undefined,
+      lastError: undefined,
+      lastAppliedAtMs: replica.appliedAtMs,
+    });
+    live.afterCommit(changedTables, schemaChanged);
+  }
+  #phaseChanged(phase: ConnectionState['phase']['kind']): void {
+    const connection = CONNECTION_OF[phase];
+    if (connection !== this.#status.connection) this.#setStatus({ connection });
+  }
+  #tellProgress(progress: Progress | undefined): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (progress === undefined) {
+      if (this.#status.progress) this.#setStatus({ progress });
+    } else if (nowMs - this.#progressToldAtMs >= PROGRESS_INTERVAL_MS) {
+      this.#progressToldAtMs = nowMs;
+      this.#setStatus({ progress });
+    }
+  }
+  #setStatus(change: Partial<Status>): void {
+    this.#status = { ...this.#status, ...change };
+    this.#options.onStatus(this.#status);
+  }
+}
+
+function checkpointInfo(checkpoint: Replica['checkpoint'] | undefined): CheckpointInfo | undefined {
+  if (!checkpoint) return undefined;
+  const { epoch, lsn, committedAtMs } = checkpoint;
+  return { epoch, lsn: formatLsn(lsn), committedAtMs };
+}
+function reportedInfo(error: ReportedError): ClientErrorInfo {
+  if (error.kind === 'server') return { code: error.code, message: error.message, remedy: error.remedy };
+  return errorInfo(new AppError(error.code, { details: error.reason === undefined ? {} : { reason: error.reason } }));
+}
