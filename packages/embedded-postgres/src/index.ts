@@ -3,6 +3,7 @@ export { freePort } from './free-port.ts';
 export {
   type PostgresOptions,
   type PostgresServer,
+  removeCluster,
   type StartStage,
   startPostgres,
   stopAbandoned,

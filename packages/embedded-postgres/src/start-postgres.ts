@@ -150,6 +150,14 @@ export async function stopAbandoned(dataDir: string): Promise<boolean> {
   return true;
 }
 
+/** Removes a cluster and all its data, stopping an abandoned server first. False when its owner is alive; nothing was touched. */
+export async function removeCluster(dataDir: string): Promise<boolean> {
+  const real = await reachableDataDir(dataDir, await serverAccount());
+  if (!(await stopAbandoned(real))) return false;
+  await rm(real, { recursive: true, force: true });
+  return true;
+}
+
 async function launch(context: StartContext, binaries: Binaries): Promise<PostgresServer> {
   for (let attempt = 1; ; attempt += 1) {
     const port = context.options.port ?? (await freePort());

@@ -2,15 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 
-/** Made at the first start, kept in a file that only its owner may read. Never printed, but for the console's login. */
+/** Made at the first start, kept in a file that only its owner may read. Printed only where a person needs one to log in. */
 export interface LocalSecrets {
   readonly platformPassword: string;
   readonly tenantPassword: string;
   readonly replicationPassword: string;
-  /** Signs the demo users' tokens (HS256), base64url of 32 bytes. */
+  /** Signs the demo users' tokens (HS256); its UTF-8 bytes are the key. */
   readonly demoTokenSecret: string;
-  /** Wraps the data keys of stored credentials, base64url of 32 bytes. */
-  readonly keyEncryptionKey: string;
   readonly controlPlaneToken: string;
 }
 
@@ -29,7 +27,6 @@ export async function readOrMakeSecrets(home: string): Promise<LocalSecrets> {
     tenantPassword: make(),
     replicationPassword: make(),
     demoTokenSecret: make(),
-    keyEncryptionKey: make(),
     controlPlaneToken: make(),
   };
   const draft = `${file}.draft`;

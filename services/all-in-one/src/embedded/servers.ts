@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { type PostgresServer, startPostgres } from '@sluice/embedded-postgres';
+import { type PostgresServer, removeCluster, startPostgres } from '@sluice/embedded-postgres';
 import pg from 'pg';
 import type { LocalSecrets } from './secrets.ts';
 
@@ -11,6 +11,8 @@ export interface EmbeddedServers extends AsyncDisposable {
 }
 
 const SUPERUSER = 'postgres';
+const PLATFORM_FOLDER = 'platform-postgres';
+const TENANT_FOLDER = 'tenant-postgres';
 
 /** Starts both servers side by side; when one fails, the other is stopped before the error goes on. */
 export async function startServers(
@@ -20,14 +22,14 @@ export async function startServers(
 ): Promise<EmbeddedServers> {
   const starts = await Promise.allSettled([
     startPostgres({
-      dataDir: path.join(home, 'platform-postgres'),
+      dataDir: path.join(home, PLATFORM_FOLDER),
       superuser: SUPERUSER,
       password: secrets.platformPassword,
       settings: { max_connections: 100, shared_buffers: '128MB', max_wal_size: '2GB' },
       onProgress: (stage) => report(`platform Postgres: ${stage}`),
     }),
     startPostgres({
-      dataDir: path.join(home, 'tenant-postgres'),
+      dataDir: path.join(home, TENANT_FOLDER),
       superuser: SUPERUSER,
       password: secrets.tenantPassword,
       settings: {
@@ -52,6 +54,13 @@ export async function startServers(
   for (const start of starts) if (start.status === 'fulfilled') await start.value.stop();
   for (const start of starts) if (start.status === 'rejected') throw start.reason;
   throw new Error('unreachable: one start was rejected');
+}
+
+/** Removes both servers' data, stopping what a killed start left running. @throws Error when another start is using it */
+export async function removeServers(home: string): Promise<void> {
+  for (const folder of [PLATFORM_FOLDER, TENANT_FOLDER])
+    if (!(await removeCluster(path.join(home, folder))))
+      throw new Error(`${home} is in use: stop the other \`npm start\` first`);
 }
 
 /** Makes the database when there is none and answers its URL. `name` is a constant of this service, never input. */

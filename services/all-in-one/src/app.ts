@@ -1,0 +1,190 @@
+import path from 'node:path';
+import { Secret } from '@sluice/config';
+import { createControlPlane, type SourceProvisioner } from '@sluice/control-plane';
+import { type Clock, parseProjectId } from '@sluice/domain';
+import type { Logger } from '@sluice/telemetry';
+import pg from 'pg';
+import { Closers } from './closers.ts';
+import type { AllInOneConfig } from './config.ts';
+import { createDataPlane, type DataPlane } from './data-plane.ts';
+import { DEMO_CREW } from './demo/crew.ts';
+import { createManagementApi } from './demo/management-api.ts';
+import { DEMO_AUDIENCE, DEMO_ISSUER, provisionDemo } from './demo/provision.ts';
+import { seedTenant } from './demo/seed.ts';
+import { SimulatorSwitch } from './demo/simulator-switch.ts';
+import { gatewayDirectory, sourceOf } from './directories.ts';
+import { type LocalSecrets, readOrMakeSecrets } from './embedded/secrets.ts';
+import { ensureDatabase, startServers } from './embedded/servers.ts';
+import { startDemoServer } from './web/demo-server.ts';
+import { portFrom } from './web/port-from.ts';
+
+const HEARTBEAT_MS = 10_000;
+const TENANT_DATABASE = 'departures';
+const BOARD_ROOT = path.resolve(import.meta.dirname, '../../../examples/departures/dist');
+
+export interface AllInOneOptions {
+  readonly config: AllInOneConfig;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** One line of progress for the person who started it. */
+  readonly report: (line: string) => void;
+}
+
+export interface Addresses {
+  readonly board: string;
+  readonly gateway: string;
+  readonly controlPlane: string;
+  readonly controlPlaneToken: string;
+  /** The tenant's database, as its owner. */
+  readonly tenantDatabase: string;
+  readonly users: readonly string[];
+}
+
+/** Runs everything until the signal is aborted; `onReady` is told where it all is. Resolves when fully stopped. */
+export async function runAllInOne(
+  options: AllInOneOptions,
+  onReady: (addresses: Addresses) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { config, clock, logger, report } = options;
+  await using stack = new Closers();
+  const home = path.resolve(config.SLUICE_HOME);
+  const secrets = await readOrMakeSecrets(home);
+  const servers = await startServers(home, secrets, report);
+  stack.defer(() => servers[Symbol.asyncDispose]());
+  const tenantUrl = await ensureDatabase(servers.tenant, TENANT_DATABASE);
+  await seed(options, tenantUrl, secrets);
+
+  const { controlPlane, dataPlane } = await joinPlanes(options, secrets, {
+    control: await ensureDatabase(servers.platform, 'sluice_control'),
+    store: await ensureDatabase(servers.platform, 'sluice_store'),
+    home,
+  });
+  stack.defer(() => dataPlane.close());
+  stack.defer(() => controlPlane.close());
+  const gateway = await dataPlane.gateway.listen();
+  const control = await controlPlane.listen();
+
+  const sourceUrl = new URL(tenantUrl);
+  sourceUrl.username = 'sluice_replication';
+  sourceUrl.password = secrets.replicationPassword;
+  sourceUrl.searchParams.set('sslmode', 'disable');
+  const projectRef = await provisionDemo({
+    api: createManagementApi(control.url, secrets.controlPlaneToken),
+    sourceUrl: sourceUrl.href,
+    tokenSecret: secrets.demoTokenSecret,
+    clock,
+    report,
+    signal,
+  });
+  if (signal.aborted) return;
+  await followProjects(controlPlane.directory, dataPlane, stack);
+
+  const simulator = new SimulatorSwitch({
+    url: tenantUrl,
+    clock,
+    changesPerSecond: config.SLUICE_DEMO_CHANGES_PER_SECOND,
+    onError: (error) => logger.warn('traffic simulator stopped', { error }),
+  });
+  stack.defer(() => simulator.stop());
+  simulator.setRunning(config.SLUICE_DEMO_TRAFFIC);
+  const board = await startDemoServer(
+    {
+      root: BOARD_ROOT,
+      gatewayUrl: gateway.url,
+      projectRef,
+      issuer: DEMO_ISSUER,
+      audience: DEMO_AUDIENCE,
+      tokenSecret: new TextEncoder().encode(secrets.demoTokenSecret),
+      simulator,
+    },
+    config.SLUICE_DEMO_PORT,
+  );
+  stack.defer(() => board.close());
+  onReady({
+    board: board.url,
+    gateway: gateway.url,
+    controlPlane: control.url,
+    controlPlaneToken: secrets.controlPlaneToken,
+    tenantDatabase: tenantUrl,
+    users: DEMO_CREW.map(({ name, id }) => `${name} (${id})`),
+  });
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  report('stopping');
+}
+
+async function seed({ clock, report }: AllInOneOptions, tenantUrl: string, secrets: LocalSecrets): Promise<void> {
+  const client = new pg.Client({ connectionString: tenantUrl });
+  await client.connect();
+  try {
+    report('demo data: airports and flights');
+    await seedTenant(client, clock, secrets.replicationPassword);
+  } finally {
+    await client.end();
+  }
+}
+
+/** The control plane asks for steps on sources, the replicator runs them: this is where the two meet. */
+async function joinPlanes(
+  { config, clock, logger }: AllInOneOptions,
+  secrets: LocalSecrets,
+  places: { readonly control: string; readonly store: string; readonly home: string },
+): Promise<{ controlPlane: Awaited<ReturnType<typeof createControlPlane>>; dataPlane: DataPlane }> {
+  const provisioner: SourceProvisioner = {
+    preflight: async ({ projectId }, tables) =>
+      dataPlane.replicator.preflight(await sourceOf(controlPlane.directory, projectId), tables),
+    catalog: async ({ projectId }) =>
+      dataPlane.replicator.readCatalog(await sourceOf(controlPlane.directory, projectId)),
+    async apply({ projectId }, { version, compiled }, onProgress, signal) {
+      dataPlane.startProject(projectId);
+      await dataPlane.replicator.deploy(projectId, { rules: compiled, rulesVersion: version }, onProgress, signal);
+    },
+    async release({ projectId }, signal) {
+      await dataPlane.stopProject(projectId);
+      await dataPlane.replicator.release(projectId, signal);
+      await dataPlane.store.eraseProject(projectId);
+    },
+  };
+  const controlPlane = await createControlPlane({
+    config: {
+      CONTROL_PLANE_TOKEN: new Secret(secrets.controlPlaneToken),
+      CONTROL_PLANE_PORT: await portFrom(config.SLUICE_CONTROL_PLANE_PORT),
+      CONTROL_DATABASE_URL: new Secret(places.control),
+      CONTROL_KEY_FILE: path.join(places.home, 'key-encryption-keys.json'),
+      REDIS_URL: undefined,
+      SOURCE_HOSTS: 'local',
+    },
+    provisioner,
+    logger: logger.child({ service: 'control-plane' }),
+    clock,
+  });
+  const dataPlane = await createDataPlane({
+    storeUrl: places.store,
+    clock,
+    logger,
+    sourceOf: (project) => sourceOf(controlPlane.directory, project),
+    directory: gatewayDirectory(controlPlane.directory),
+    gateway: { host: '127.0.0.1', port: await portFrom(config.SLUICE_GATEWAY_PORT) },
+    heartbeatMs: HEARTBEAT_MS,
+    onProjectStopped: (projectId, error) => logger.error('project stopped', { projectId, error }),
+  });
+  return { controlPlane, dataPlane };
+}
+
+/** Starts what is there and whatever comes: a project streams from when it has a source and rules. */
+async function followProjects(
+  directory: Awaited<ReturnType<typeof createControlPlane>>['directory'],
+  dataPlane: DataPlane,
+  stack: Closers,
+): Promise<void> {
+  const start = async (): Promise<void> => {
+    for (const project of await directory.listProjects())
+      if (project.state === 'active' && project.activeRulesVersion !== undefined)
+        dataPlane.startProject(parseProjectId(project.projectId));
+  };
+  stack.defer(directory.onProjectChanged(() => void start()));
+  await start();
+}
