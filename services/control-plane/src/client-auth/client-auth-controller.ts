@@ -1,5 +1,5 @@
 import { Body, Controller, Get, Inject, Param, Put } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import {
   type ClientAuthKeys,
   type ClientAuthRecord,
@@ -10,8 +10,8 @@ import {
   sealSecret,
 } from '@sluice/database';
 import { unreachable } from '@sluice/errors';
-import { ZodResponse } from 'nestjs-zod';
 import type { z } from 'zod';
+import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
 import { parseWith } from '../http/parse-with.ts';
 import { ApiProblems } from '../http/problem.ts';
 import { projectOfRequest } from '../http/project-of-request.ts';
@@ -37,8 +37,8 @@ export class ClientAuthController {
     summary: "Set or replace how the tokens of the project's end users are verified",
     description: 'A shared secret is encrypted and never given out again.',
   })
-  @ApiBody({ type: PutClientAuthDto })
-  @ZodResponse({ type: ClientAuthDto, status: 200 })
+  @ApiTakes(PutClientAuthDto)
+  @ApiAnswers(ClientAuthDto, 200)
   @ApiProblems(
     'PROJECT_NOT_FOUND',
     'PROJECT_DELETING',
@@ -62,7 +62,7 @@ export class ClientAuthController {
 
   @Get()
   @ApiOperation({ operationId: 'getClientAuth', summary: 'Get the client authentication, without its secret' })
-  @ZodResponse({ type: ClientAuthDto, status: 200 })
+  @ApiAnswers(ClientAuthDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND', 'CLIENT_AUTH_NOT_SET')
   async get(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);

@@ -59,14 +59,16 @@ const sharedSecretSchema = z
 
 export const putClientAuthSchema = z.discriminatedUnion('kind', [jwksUrlSchema, jwksSchema, sharedSecretSchema]).meta({
   id: 'PutClientAuth',
-  example: {
-    kind: 'jwks-url',
-    url: 'https://auth.example.com/.well-known/jwks.json',
-    algorithms: ['ES256'],
-    issuer: 'https://auth.example.com/',
-    audience: ['sluice:departures'],
-    maxTokenAgeS: 3600,
-  },
+  examples: [
+    {
+      kind: 'jwks-url',
+      url: 'https://auth.example.com/.well-known/jwks.json',
+      algorithms: ['ES256'],
+      issuer: 'https://auth.example.com/',
+      audience: ['sluice:departures'],
+      maxTokenAgeS: 3600,
+    },
+  ],
 });
 export type PutClientAuth = z.output<typeof putClientAuthSchema>;
 
@@ -83,16 +85,18 @@ export const clientAuthSchema = z
   })
   .meta({
     id: 'ClientAuth',
-    example: {
-      kind: 'shared-secret',
-      url: null,
-      jwks: null,
-      algorithms: ['HS256'],
-      issuer: null,
-      audience: ['sluice:departures'],
-      maxTokenAgeS: 3600,
-      updatedAt: '2030-01-01T00:00:00.000Z',
-    },
+    examples: [
+      {
+        kind: 'shared-secret',
+        url: null,
+        jwks: null,
+        algorithms: ['HS256'],
+        issuer: null,
+        audience: ['sluice:departures'],
+        maxTokenAgeS: 3600,
+        updatedAt: '2030-01-01T00:00:00.000Z',
+      },
+    ],
   });
 export class ClientAuthDto extends createZodDto(clientAuthSchema) {}
 /** A union cannot be the base of a class. */

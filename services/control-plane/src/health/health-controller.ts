@@ -2,13 +2,14 @@ import { Controller, Get, Inject } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Database } from '@sluice/database';
 import { AppError } from '@sluice/errors';
-import { createZodDto, ZodResponse } from 'nestjs-zod';
+import { createZodDto } from 'nestjs-zod';
 import { z } from 'zod';
+import { ApiAnswers } from '../http/api-doc.ts';
 import { PublicRoute } from '../http/bearer-guard.ts';
 import { DATABASE } from '../http/tokens.ts';
 
 class HealthDto extends createZodDto(
-  z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health', example: { status: 'ok' } }),
+  z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health', examples: [{ status: 'ok' }] }),
 ) {}
 
 /** For probes; the only routes without a token. */
@@ -20,14 +21,14 @@ export class HealthController {
 
   @Get('live')
   @ApiOperation({ operationId: 'getLiveness', summary: 'Whether the process turns' })
-  @ZodResponse({ type: HealthDto, status: 200 })
+  @ApiAnswers(HealthDto, 200)
   live() {
     return { status: 'ok' as const };
   }
 
   @Get('ready')
   @ApiOperation({ operationId: 'getReadiness', summary: 'Whether the control database answers' })
-  @ZodResponse({ type: HealthDto, status: 200 })
+  @ApiAnswers(HealthDto, 200)
   async ready() {
     try {
       await this.database.ping();

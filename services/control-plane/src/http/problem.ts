@@ -60,6 +60,10 @@ function problemResponse(status: number, codes: readonly Code[]) {
   });
 }
 
+/** A code's own status, else one by whose move it is: the tenant's request or source, our platform, or time's. */
 export function statusOf(code: Code): number {
-  return definitionOf(code).status ?? 500;
+  const { status, who } = definitionOf(code);
+  if (status !== undefined) return status;
+  if (who === 'nobody') return 503;
+  return who === 'operator' ? 500 : 422;
 }

@@ -40,29 +40,31 @@ export const jobSchema = z
   })
   .meta({
     id: 'ProvisioningJob',
-    example: {
-      jobNo: 1,
-      kind: 'deploy',
-      rulesVersion: 1,
-      state: 'running',
-      attempts: 1,
-      problem: null,
-      steps: [
-        {
-          name: 'snapshot',
-          state: 'running',
-          done: 12000,
-          estimate: 20000,
-          checks: null,
-          problem: null,
-          startedAt: '2030-01-01T00:00:02.000Z',
-          finishedAt: null,
-        },
-      ],
-      createdAt: '2030-01-01T00:00:00.000Z',
-      startedAt: '2030-01-01T00:00:01.000Z',
-      finishedAt: null,
-    },
+    examples: [
+      {
+        jobNo: 1,
+        kind: 'deploy',
+        rulesVersion: 1,
+        state: 'running',
+        attempts: 1,
+        problem: null,
+        steps: [
+          {
+            name: 'snapshot',
+            state: 'running',
+            done: 12000,
+            estimate: 20000,
+            checks: null,
+            problem: null,
+            startedAt: '2030-01-01T00:00:02.000Z',
+            finishedAt: null,
+          },
+        ],
+        createdAt: '2030-01-01T00:00:00.000Z',
+        startedAt: '2030-01-01T00:00:01.000Z',
+        finishedAt: null,
+      },
+    ],
   });
 
 export class JobDto extends createZodDto(jobSchema) {}

@@ -2,7 +2,7 @@ import { Controller, Get, Inject, Param } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Database } from '@sluice/database';
 import { AppError } from '@sluice/errors';
-import { ZodResponse } from 'nestjs-zod';
+import { ApiAnswers } from '../http/api-doc.ts';
 import { ApiProblems } from '../http/problem.ts';
 import { projectOfRequest } from '../http/project-of-request.ts';
 import { DATABASE } from '../http/tokens.ts';
@@ -18,7 +18,7 @@ export class ProvisioningController {
 
   @Get()
   @ApiOperation({ operationId: 'getProvisioning', summary: 'Get the newest provisioning job with its steps' })
-  @ZodResponse({ type: JobDto, status: 200 })
+  @ApiAnswers(JobDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND', 'JOB_NOT_FOUND')
   async latest(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);
@@ -30,7 +30,7 @@ export class ProvisioningController {
   @Get(':jobNo')
   @ApiOperation({ operationId: 'getProvisioningJob', summary: 'Get a provisioning job with its steps' })
   @ApiParam({ name: 'jobNo', schema: { type: 'integer', minimum: 1 } })
-  @ZodResponse({ type: JobDto, status: 200 })
+  @ApiAnswers(JobDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND', 'JOB_NOT_FOUND')
   async get(@Param('ref') ref: string, @Param('jobNo') jobNo: string) {
     const { id } = await projectOfRequest(this.database, ref);

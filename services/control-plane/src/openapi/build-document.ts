@@ -1,7 +1,6 @@
 import type { INestApplication } from '@nestjs/common';
 import { DocumentBuilder, type OpenAPIObject, SwaggerModule } from '@nestjs/swagger';
-import { cleanupOpenApiDoc } from 'nestjs-zod';
-import { ProblemDto } from '../http/problem.ts';
+import { schemaComponents } from '../http/api-doc.ts';
 
 /** The contract of the API: what packages/api-client is generated from. */
 export function buildDocument(app: INestApplication): OpenAPIObject {
@@ -12,5 +11,6 @@ export function buildDocument(app: INestApplication): OpenAPIObject {
     .setVersion('1')
     .addBearerAuth({ type: 'http', scheme: 'bearer', description: 'The operator API token.' })
     .build();
-  return cleanupOpenApiDoc(SwaggerModule.createDocument(app, head, { extraModels: [ProblemDto] }));
+  const document = SwaggerModule.createDocument(app, head);
+  return { ...document, components: { ...document.components, schemas: schemaComponents() } };
 }

@@ -19,7 +19,7 @@ const nameSchema = z
 export class CreateProjectDto extends createZodDto(
   z
     .strictObject({ name: nameSchema.describe('For people; need not be unique.') })
-    .meta({ id: 'CreateProject', example: { name: 'Departures' } }),
+    .meta({ id: 'CreateProject', examples: [{ name: 'Departures' }] }),
 ) {}
 
 export const projectSchema = z
@@ -37,15 +37,17 @@ export const projectSchema = z
   })
   .meta({
     id: 'Project',
-    example: {
-      ref: EXAMPLE_REF,
-      name: 'Departures',
-      state: 'active',
-      createdAt: '2030-01-01T00:00:00.000Z',
-      source: { state: 'live', problem: null },
-      activeRulesVersion: 3,
-      latestJob: null,
-    },
+    examples: [
+      {
+        ref: EXAMPLE_REF,
+        name: 'Departures',
+        state: 'active',
+        createdAt: '2030-01-01T00:00:00.000Z',
+        source: { state: 'live', problem: null },
+        activeRulesVersion: 3,
+        latestJob: null,
+      },
+    ],
   });
 export class ProjectDto extends createZodDto(projectSchema) {}
 
@@ -80,5 +82,5 @@ export class DeletedProjectDto extends createZodDto(
       state: z.enum(['deleting', 'deleted']),
       warning: storedProblemSchema.nullable().describe('What is left to do by hand.'),
     })
-    .meta({ id: 'DeletedProject', example: { state: 'deleting', warning: null } }),
+    .meta({ id: 'DeletedProject', examples: [{ state: 'deleting', warning: null }] }),
 ) {}

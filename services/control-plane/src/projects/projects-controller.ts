@@ -1,9 +1,9 @@
-import { Body, Controller, Delete, Get, HttpCode, Inject, Param, Post, Query } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiOperation, ApiParam, ApiQuery, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Delete, Get, Inject, Param, Post, Query } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiParam, ApiQuery, ApiTags } from '@nestjs/swagger';
 import type { Database } from '@sluice/database';
 import { AppError } from '@sluice/errors';
-import { ZodResponse } from 'nestjs-zod';
 import type { ControlPlaneEvents } from '../events.ts';
+import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
 import { parseWith } from '../http/parse-with.ts';
 import { ApiProblems, problemFromError } from '../http/problem.ts';
 import { projectOfRequest } from '../http/project-of-request.ts';
@@ -31,8 +31,8 @@ export class ProjectsController {
 
   @Post()
   @ApiOperation({ operationId: 'createProject', summary: 'Create a project' })
-  @ApiBody({ type: CreateProjectDto })
-  @ZodResponse({ type: ProjectDto, status: 201 })
+  @ApiTakes(CreateProjectDto)
+  @ApiAnswers(ProjectDto, 201)
   @ApiProblems('API_REQUEST_INVALID', 'API_REQUEST_TOO_LARGE', 'API_MEDIA_TYPE_UNSUPPORTED')
   async create(@Body(parseWith(CreateProjectDto)) body: CreateProjectDto) {
     const { id } = await this.database.projects.create(body.name);
@@ -43,7 +43,7 @@ export class ProjectsController {
   @ApiOperation({ operationId: 'listProjects', summary: 'List projects in the order of their creation' })
   @ApiQuery({ name: 'after', required: false, type: String, description: 'A project ref; the page begins after it.' })
   @ApiQuery({ name: 'limit', required: false, schema: { type: 'integer', minimum: 1, maximum: 200, default: 50 } })
-  @ZodResponse({ type: ProjectListDto, status: 200 })
+  @ApiAnswers(ProjectListDto, 200)
   @ApiProblems('API_REQUEST_INVALID', 'PROJECT_NOT_FOUND')
   async list(@Query(parseWith(ListProjectsQueryDto)) query: ListProjectsQueryDto) {
     const projects = await this.database.projects.list({ afterRef: query.after, limit: query.limit });
@@ -54,7 +54,7 @@ export class ProjectsController {
   @Get(':ref')
   @ApiOperation({ operationId: 'getProject', summary: 'Get a project' })
   @ApiParam({ name: 'ref', type: String })
-  @ZodResponse({ type: ProjectDto, status: 200 })
+  @ApiAnswers(ProjectDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND')
   async get(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);
@@ -62,7 +62,6 @@ export class ProjectsController {
   }
 
   @Delete(':ref')
-  @HttpCode(202)
   @ApiOperation({
     operationId: 'deleteProject',
     summary: 'Delete a project for good',
@@ -70,7 +69,7 @@ export class ProjectsController {
   })
   @ApiParam({ name: 'ref', type: String })
   @ApiQuery({ name: 'abandon', required: false, enum: ['true', 'false'] })
-  @ZodResponse({ type: DeletedProjectDto, status: 202 })
+  @ApiAnswers(DeletedProjectDto, 202)
   @ApiProblems('PROJECT_NOT_FOUND', 'API_REQUEST_INVALID')
   async delete(@Param('ref') ref: string, @Query(parseWith(DeleteProjectQueryDto)) query: DeleteProjectQueryDto) {
     const { id } = await projectOfRequest(this.database, ref);

@@ -1,7 +1,7 @@
 import { Controller, Get, Inject, Param } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Database, ProjectOverview } from '@sluice/database';
-import { ZodResponse } from 'nestjs-zod';
+import { ApiAnswers } from '../http/api-doc.ts';
 import { ApiProblems, type StoredProblem, viewOfProblem } from '../http/problem.ts';
 import { projectOfRequest } from '../http/project-of-request.ts';
 import { DATABASE } from '../http/tokens.ts';
@@ -19,7 +19,7 @@ export class StatusController {
 
   @Get()
   @ApiOperation({ operationId: 'getStatus', summary: 'Get how a project is doing, and why' })
-  @ZodResponse({ type: StatusDto, status: 200 })
+  @ApiAnswers(StatusDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND')
   async get(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);

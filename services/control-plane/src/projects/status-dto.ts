@@ -13,5 +13,5 @@ export class StatusDto extends createZodDto(
       missing: z.array(z.enum(['source', 'client-auth', 'rules'])).describe('What the team has still to set.'),
       problems: z.array(storedProblemSchema),
     })
-    .meta({ id: 'ProjectStatus', example: { status: 'live', missing: [], problems: [] } }),
+    .meta({ id: 'ProjectStatus', examples: [{ status: 'live', missing: [], problems: [] }] }),
 ) {}

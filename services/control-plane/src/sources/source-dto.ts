@@ -23,7 +23,7 @@ export class PutSourceDto extends createZodDto(
     })
     .meta({
       id: 'PutSource',
-      example: { connectionString: 'postgres://sluice:secret@db.example.com:5432/app?sslmode=verify-full' },
+      examples: [{ connectionString: 'postgres://sluice:secret@db.example.com:5432/app?sslmode=verify-full' }],
     }),
 ) {}
 
@@ -44,37 +44,41 @@ export const sourceSchema = z
   })
   .meta({
     id: 'Source',
-    example: {
-      host: 'db.example.com',
-      port: 5432,
-      database: 'app',
-      user: 'sluice',
-      tlsMode: 'verify-full',
-      hasCa: false,
-      slotName: 'sluice_1_0f3a9c27b1de',
-      publicationName: 'sluice_1_0f3a9c27b1de',
-      serverVersion: 180004,
-      state: 'live',
-      problem: null,
-      updatedAt: '2030-01-01T00:00:00.000Z',
-    },
+    examples: [
+      {
+        host: 'db.example.com',
+        port: 5432,
+        database: 'app',
+        user: 'sluice',
+        tlsMode: 'verify-full',
+        hasCa: false,
+        slotName: 'sluice_1_0f3a9c27b1de',
+        publicationName: 'sluice_1_0f3a9c27b1de',
+        serverVersion: 180004,
+        state: 'live',
+        problem: null,
+        updatedAt: '2030-01-01T00:00:00.000Z',
+      },
+    ],
   });
 export class SourceDto extends createZodDto(sourceSchema) {}
 
 export class SourceTestDto extends createZodDto(
   z.strictObject({ ok: z.boolean().describe('Whether every check passed.'), checks: z.array(checkResultSchema) }).meta({
     id: 'SourceTest',
-    example: {
-      ok: false,
-      checks: [
-        {
-          check: 'wal_level',
-          ok: false,
-          code: 'SOURCE_WAL_LEVEL',
-          sql: "ALTER SYSTEM SET wal_level = 'logical';",
-          message: 'wal_level is replica',
-        },
-      ],
-    },
+    examples: [
+      {
+        ok: false,
+        checks: [
+          {
+            check: 'wal_level',
+            ok: false,
+            code: 'SOURCE_WAL_LEVEL',
+            sql: "ALTER SYSTEM SET wal_level = 'logical';",
+            message: 'wal_level is replica',
+          },
+        ],
+      },
+    ],
   }),
 ) {}

@@ -1,9 +1,9 @@
-import { Body, Controller, Get, HttpCode, Inject, Param, Post, Put } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Get, Inject, Param, Post, Put } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { type Database, type KeyEncryption, type SourceRecord, sealSecret } from '@sluice/database';
 import { AppError } from '@sluice/errors';
-import { ZodResponse } from 'nestjs-zod';
 import type { z } from 'zod';
+import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
 import { parseWith } from '../http/parse-with.ts';
 import { ApiProblems, viewOfProblem } from '../http/problem.ts';
 import { projectOfRequest } from '../http/project-of-request.ts';
@@ -34,8 +34,8 @@ export class SourcesController {
     summary: 'Set or replace the connection to the source',
     description: 'The password is encrypted and never given out again.',
   })
-  @ApiBody({ type: PutSourceDto })
-  @ZodResponse({ type: SourceDto, status: 200 })
+  @ApiTakes(PutSourceDto)
+  @ApiAnswers(SourceDto, 200)
   @ApiProblems(
     'PROJECT_NOT_FOUND',
     'PROJECT_DELETING',
@@ -60,7 +60,7 @@ export class SourcesController {
 
   @Get()
   @ApiOperation({ operationId: 'getSource', summary: 'Get the source, without its password' })
-  @ZodResponse({ type: SourceDto, status: 200 })
+  @ApiAnswers(SourceDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND', 'SOURCE_NOT_SET')
   async get(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);
@@ -68,13 +68,12 @@ export class SourcesController {
   }
 
   @Post('test')
-  @HttpCode(200)
   @ApiOperation({
     operationId: 'testSource',
     summary: 'Connect to the source and check what replication needs',
     description: 'Changes nothing on the source. Checks of single tables are part of a deploy.',
   })
-  @ZodResponse({ type: SourceTestDto, status: 200 })
+  @ApiAnswers(SourceTestDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND', 'SOURCE_NOT_SET', 'SOURCE_WORKER_MISSING')
   async test(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);

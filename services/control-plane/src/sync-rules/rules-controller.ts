@@ -1,10 +1,10 @@
-import { Body, Controller, Get, HttpCode, Inject, Param, Post } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { Body, Controller, Get, Inject, Param, Post } from '@nestjs/common';
+import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Database, Json, RulesRecord, RulesSummary } from '@sluice/database';
 import { AppError } from '@sluice/errors';
 import type { Diagnostic } from '@sluice/sync-rules';
-import { ZodResponse } from 'nestjs-zod';
 import type { z } from 'zod';
+import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
 import { parseWith } from '../http/parse-with.ts';
 import { ApiProblems } from '../http/problem.ts';
 import { projectOfRequest } from '../http/project-of-request.ts';
@@ -36,14 +36,17 @@ export class RulesController {
     summary: 'Add a version of the rules, checked against the tables of the source as they are now',
     description: 'Rules with problems are kept as a draft, with a diagnostic for each problem; nothing is deployed.',
   })
-  @ApiBody({ type: PostRulesDto })
-  @ZodResponse({ type: RulesDto, status: 201 })
+  @ApiTakes(PostRulesDto)
+  @ApiAnswers(RulesDto, 201)
   @ApiProblems(
     'PROJECT_NOT_FOUND',
     'PROJECT_DELETING',
     'SOURCE_NOT_SET',
     'SOURCE_WORKER_MISSING',
     'SOURCE_UNREACHABLE',
+    'SOURCE_PASSWORD',
+    'SOURCE_DATABASE_MISSING',
+    'SOURCE_TLS',
     'API_REQUEST_INVALID',
     'API_REQUEST_TOO_LARGE',
     'API_MEDIA_TYPE_UNSUPPORTED',
@@ -65,7 +68,7 @@ export class RulesController {
 
   @Get()
   @ApiOperation({ operationId: 'listRules', summary: `List the newest ${LISTED_VERSIONS_MAX} versions of the rules` })
-  @ZodResponse({ type: RulesListDto, status: 200 })
+  @ApiAnswers(RulesListDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND')
   async list(@Param('ref') ref: string) {
     const { id } = await projectOfRequest(this.database, ref);
@@ -75,7 +78,7 @@ export class RulesController {
   @Get(':version')
   @ApiOperation({ operationId: 'getRules', summary: 'Get a version of the rules' })
   @ApiParam({ name: 'version', schema: { type: 'integer', minimum: 1 } })
-  @ZodResponse({ type: RulesDto, status: 200 })
+  @ApiAnswers(RulesDto, 200)
   @ApiProblems('PROJECT_NOT_FOUND', 'RULES_VERSION_NOT_FOUND')
   async get(@Param('ref') ref: string, @Param('version') version: string) {
     const { id } = await projectOfRequest(this.database, ref);
@@ -83,7 +86,6 @@ export class RulesController {
   }
 
   @Post(':version/deploy')
-  @HttpCode(202)
   @ApiOperation({
     operationId: 'deployRules',
     summary: 'Bring a version of the rules into force',
@@ -91,7 +93,7 @@ export class RulesController {
       'Answers with the job; GET .../provisioning shows its steps. The rules in force stay so until it is done.',
   })
   @ApiParam({ name: 'version', schema: { type: 'integer', minimum: 1 } })
-  @ZodResponse({ type: JobDto, status: 202 })
+  @ApiAnswers(JobDto, 202)
   @ApiProblems(
     'PROJECT_NOT_FOUND',
     'PROJECT_DELETING',

@@ -2,14 +2,14 @@ import { createZodDto } from 'nestjs-zod';
 import { z } from 'zod';
 
 const YAML_CHARS_MAX = 256 * 1024;
-const EXAMPLE_YAML = 'streams:\n  my_tasks:\n    query: SELECT * FROM tasks WHERE owner_id = auth.user_id()\n';
+const EXAMPLE_YAML = 'version: 1\nstreams:\n  my_tasks:\n    query: SELECT * FROM tasks WHERE owner_id = auth.user_id()\n';
 
 export class PostRulesDto extends createZodDto(
   z
     .strictObject({
       yaml: z.string().max(YAML_CHARS_MAX).describe('The rules file; docs/sync-rules.md is its reference.'),
     })
-    .meta({ id: 'PostRules', example: { yaml: EXAMPLE_YAML } }),
+    .meta({ id: 'PostRules', examples: [{ yaml: EXAMPLE_YAML }] }),
 ) {}
 
 const diagnosticSchema = z
@@ -41,14 +41,14 @@ const exampleSummary = {
   activatedAt: null,
 } as const;
 
-const rulesSummarySchema = z.strictObject(summaryShape).meta({ id: 'RulesSummary', example: exampleSummary });
+const rulesSummarySchema = z.strictObject(summaryShape).meta({ id: 'RulesSummary', examples: [exampleSummary] });
 export const rulesSchema = z
   .strictObject({
     ...summaryShape,
     yaml: z.string(),
     streams: z.array(z.string()).describe('Names of the streams that the rules define; empty for a draft.'),
   })
-  .meta({ id: 'Rules', example: { ...exampleSummary, yaml: EXAMPLE_YAML, streams: ['my_tasks'] } });
+  .meta({ id: 'Rules', examples: [{ ...exampleSummary, yaml: EXAMPLE_YAML, streams: ['my_tasks'] }] });
 
 export class RulesDto extends createZodDto(rulesSchema) {}
 export class RulesListDto extends createZodDto(
