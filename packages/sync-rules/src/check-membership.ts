@@ -5,7 +5,7 @@ import { accepted, type CheckContext, checkCondition, type InQuery, sourceColumn
 import type { Span } from './diagnostics.ts';
 import { type Atom, disjunctsOf } from './formula.ts';
 import { LIMITS } from './limits.ts';
-import type { CatalogTable, MembershipPlan, SourceColumn } from './plan.ts';
+import type { CatalogColumn, CatalogTable, MembershipPlan, SourceColumn } from './plan.ts';
 import type { ColumnName, Query } from './query.ts';
 import { quoted, resolveColumn, resolveTable, type Scope } from './resolve-names.ts';
 

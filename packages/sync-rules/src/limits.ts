@@ -18,8 +18,6 @@ export const LIMITS = {
   membershipsPerDisjunctMax: 4,
   membershipsPerStreamMax: 16,
   diagnosticsMax: 100,
-  /** A bucket's parameters, a lookup key or a looked-up value: they are index keys of the bucket store. */
-  keyBytesMax: 1024,
   /** Buckets that one session may resolve to. */
   bucketsPerSessionMax: 1000,
 } as const;

@@ -1,6 +1,6 @@
+import { sha256 } from '@noble/hashes/sha2.js';
 import { ByteWriter } from '@sluice/domain';
-import { appendParam, appendParamText, type ParamType, pgTextFromClaim } from '@sluice/pg-values';
-import { LIMITS } from './limits.ts';
+import { appendParam, type ParamType, pgTextFromClaim } from '@sluice/pg-values';
 import { isPresent } from './row-filter.ts';
 import type { TupleSlotsLike } from './tuple.ts';
 
@@ -10,32 +10,44 @@ export interface BoundParam {
   readonly type: ParamType;
 }
 
-const scratch = new ByteWriter(256);
+/** Longer values stand as their SHA-256, so that keys stay small and yet equal for equal values alone. */
+const INLINE_BYTES_MAX = 256;
+/** Beside the tags of appendParam; 32 bytes follow. */
+const TAG_HASHED = 0x10;
+
+const scratch = new ByteWriter(512);
 
 /**
  * The canonical bytes of a row's parameters as a latin1 string, one code unit a byte; undefined when one of them is
- * NULL, which equals nothing, or when the key would be longer than a stored key may be.
+ * NULL, which equals nothing.
  */
 export function keyFromRow(params: readonly BoundParam[], src: Uint8Array, slots: TupleSlotsLike): string | undefined {
   scratch.reset();
   for (let i = 0; i < params.length; i++) {
     const { index, type } = params[i] as BoundParam;
     if (!isPresent(slots, index)) return undefined;
-    const start = slots.start[index] as number;
-    const end = slots.end[index] as number;
-    if (end - start > LIMITS.keyBytesMax) return undefined;
-    appendParam(scratch, type, src, start, end);
+    append(type, src, slots.start[index] as number, slots.end[index] as number);
   }
-  return scratch.length > LIMITS.keyBytesMax ? undefined : internedKey(scratch.bytes, scratch.length);
+  return internedKey(scratch.bytes, scratch.length);
 }
 
 /** One parameter as a key holds it; undefined when no value of the type can equal the claim. */
 export function pieceFromClaim(type: ParamType, claim: unknown): string | undefined {
   const text = pgTextFromClaim(type, claim);
-  if (text === undefined || text.length > LIMITS.keyBytesMax) return undefined;
+  if (text === undefined) return undefined;
+  const bytes = new TextEncoder().encode(text);
   scratch.reset();
-  appendParamText(scratch, type, text);
-  return scratch.length > LIMITS.keyBytesMax ? undefined : latin1From(scratch.bytes, scratch.length);
+  append(type, bytes, 0, bytes.length);
+  return latin1From(scratch.bytes, scratch.length);
+}
+
+function append(type: ParamType, src: Uint8Array, start: number, end: number): void {
+  if (end - start <= INLINE_BYTES_MAX) {
+    appendParam(scratch, type, src, start, end);
+    return;
+  }
+  scratch.u8(TAG_HASHED);
+  scratch.raw(sha256(src.subarray(start, end)));
 }
 
 /**

@@ -23,7 +23,7 @@ type ColumnType = 'text' | 'int' | 'uuid' | 'bool';
 
 const UUIDS = ['a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'];
 export const POOLS: Readonly<Record<ColumnType, readonly string[]>> = {
-  text: ['', '1', 'true', 'null', 'a', 'A', 'a ', 'é', 'é', `a","b`, `it's`, '\\', '007'],
+  text: ['', '1', 'true', 'null', 'a', 'A', 'a ', '\u00e9', 'e\u0301', `a","b`, `it's`, '\\', '007'],
   int: ['0', '1', '-1', '7', '32767'],
   uuid: UUIDS,
   bool: ['t', 'f'],

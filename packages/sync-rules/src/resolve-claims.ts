@@ -67,11 +67,7 @@ function lookupKeyOf(membership: MembershipPlan, tokenClaims: unknown): string |
     if (piece === undefined) return undefined;
     pieces.push(piece);
   }
-  return withinBound(pieces.join(''));
-}
-
-function withinBound(key: string): string | undefined {
-  return key.length > LIMITS.keyBytesMax ? undefined : key;
+  return pieces.join('');
 }
 
 /** Own keys of plain objects only: a token cannot reach into prototypes or arrays. */
@@ -125,9 +121,7 @@ export function bucketKeysFrom(
     const choices = params.map((param) => piecesOf(param, lookupValues));
     const count = choices.reduce((product, pieces) => product * pieces.length, 1);
     if (found.length + count > maxBuckets) throw new AppError('TOO_MANY_BUCKETS', { details: { max: maxBuckets } });
-    for (const key of combinationsOf(choices)) {
-      if (withinBound(key) !== undefined) found.push({ disjunct, key });
-    }
+    for (const key of combinationsOf(choices)) found.push({ disjunct, key });
   }
   return found;
 }
