@@ -10,7 +10,8 @@ const layers = [
 ];
 /** The rooms that decide and do nothing else: bytes, rows and rules in, values out. */
 const pure = ['domain', 'errors', 'pg-values', 'protocol', 'pgoutput', 'sync-rules'];
-const tests = '\\.test\\.tsx?$';
+/** Tests, and what only tests import: fixtures and conformance suites. */
+const tests = '\\.(test|fixture)\\.tsx?$|/testing/';
 
 /** @param {readonly string[]} names */
 const packagesNamed = (names) => `^packages/(${names.join('|')})/`;
@@ -77,7 +78,7 @@ export default {
       comment:
         'app.ts joins the stages and main.ts starts it; a stage that needs something from them takes it as an argument.',
       severity: 'error',
-      from: { path: '^services/[^/]+/src/', pathNot: ['^services/[^/]+/src/(main|app)\\.ts$', tests] },
+      from: { path: '^services/[^/]+/src/', pathNot: ['^services/[^/]+/src/(main|app|index)\\.ts$', tests] },
       to: { path: '^services/[^/]+/src/(main|app)\\.ts$', pathNot: '^services/all-in-one/' },
     },
     {
@@ -122,7 +123,7 @@ export default {
       name: 'testkit-for-tests',
       comment: 'Tests and measurements alone stand on the testkit; what production needs of it belongs into a package.',
       severity: 'error',
-      from: { pathNot: [tests, '^packages/testkit/', '^(e2e|load-tests)/', '/(bench|testing|conformance)/'] },
+      from: { pathNot: [tests, '^packages/testkit/', '^(e2e|load-tests)/', '/bench/'] },
       to: { path: '^packages/testkit/' },
     },
     {
@@ -150,7 +151,7 @@ export default {
       severity: 'error',
       from: {
         path: '^(packages|services|sdk|console|examples)/',
-        pathNot: [tests, '/(bench|scripts|testing)/', '\\.config\\.(ts|mjs)$'],
+        pathNot: [tests, '/(bench|scripts)/', '\\.config\\.(ts|mjs)$'],
       },
       to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
     },

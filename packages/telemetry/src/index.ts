@@ -15,3 +15,4 @@ export {
 export { createMetrics, latencyBuckets, type MetricOptions, type Metrics } from './metrics.ts';
 export { type RunOptions, runUntilSignal } from './run-until-signal.ts';
 export { systemClock } from './system-clock.ts';
+export { systemRandom } from './system-random.ts';
