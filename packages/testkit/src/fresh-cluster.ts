@@ -14,8 +14,6 @@ const throwAwaySettings: Settings = {
   max_wal_senders: 100,
   max_replication_slots: 100,
   shared_buffers: '64MB',
-  // Without this a test with an own slot would keep every other test's WAL on disk until it ends.
-  max_wal_size: '512MB',
 };
 const folderPrefix = 'sluice-test-';
 
