@@ -1,7 +1,6 @@
 import { type ConfigOf, defineConfig } from '@sluice/config';
 
-/** The control plane's settings; the only place here that is handed the environment. */
-export const controlPlaneSettings = defineConfig({
+export const configDefinition = defineConfig({
   CONTROL_PLANE_TOKEN: {
     type: 'string',
     secret: true,
@@ -45,4 +44,11 @@ export const controlPlaneSettings = defineConfig({
   },
 });
 
-export type ControlPlaneConfig = Omit<ConfigOf<typeof controlPlaneSettings>, 'LOG_LEVEL'>;
+type Settings = ConfigOf<typeof configDefinition>;
+/** What `createControlPlane` is handed; the level of logging is its caller's business. */
+export type ControlPlaneConfig = Omit<Settings, 'LOG_LEVEL'>;
+
+/** The only reader of this service's environment. */
+export function readConfig(): Settings {
+  return configDefinition.read(process.env);
+}

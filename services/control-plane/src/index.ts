@@ -1,6 +1,6 @@
 export type { ProjectChange } from '@sluice/database';
 export { type ControlPlane, type ControlPlaneOptions, createControlPlane } from './app.ts';
-export { type ControlPlaneConfig, controlPlaneSettings } from './config.ts';
+export type { ControlPlaneConfig } from './config.ts';
 export type {
   ClientAuth,
   ProjectDirectory,

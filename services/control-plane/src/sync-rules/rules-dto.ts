@@ -2,7 +2,8 @@ import { createZodDto } from 'nestjs-zod';
 import { z } from 'zod';
 
 const YAML_CHARS_MAX = 256 * 1024;
-const EXAMPLE_YAML = 'version: 1\nstreams:\n  my_tasks:\n    query: SELECT * FROM tasks WHERE owner_id = auth.user_id()\n';
+const EXAMPLE_YAML =
+  'version: 1\nstreams:\n  my_tasks:\n    query: SELECT * FROM tasks WHERE owner_id = auth.user_id()\n';
 
 export class PostRulesDto extends createZodDto(
   z

@@ -69,4 +69,5 @@ function column(name: string, typeOid: number, pgType: string, notNull = false):
 }
 
 /** Rules that the catalog above satisfies. */
-export const TASKS_RULES = 'version: 1\nstreams:\n  my_tasks:\n    query: SELECT * FROM tasks WHERE owner_id = auth.user_id()\n';
+export const TASKS_RULES =
+  'version: 1\nstreams:\n  my_tasks:\n    query: SELECT * FROM tasks WHERE owner_id = auth.user_id()\n';
