@@ -1,0 +1,119 @@
+import { randomBytes } from 'node:crypto';
+import type { ProjectId } from '@sluice/domain';
+import type { Catalog, CompiledRules, SourceTable } from '@sluice/sync-rules';
+import { type Logger, systemRandom } from '@sluice/telemetry';
+import type { Dependencies } from './dependencies.ts';
+import type { DeployProgress } from './deploy-jobs.ts';
+import { createReplicatorEvents } from './events.ts';
+import { ProjectRunner } from './project-runner.ts';
+import { readCatalog } from './source/catalog.ts';
+import type { SourceConnection } from './source/connection.ts';
+import { type CheckResult, preflight } from './source/preflight.ts';
+import { DEFAULT_TUNING, type Tuning } from './tuning.ts';
+
+export interface ReplicatorOptions
+  extends Pick<Dependencies, 'store' | 'queue' | 'wakeUps' | 'clock' | 'sourceOf' | 'heartbeatMs'> {
+  readonly logger: Logger;
+  readonly compileRules?: NonNullable<Dependencies['compileRules']>;
+  readonly tuning?: Partial<Tuning>;
+  readonly faultPoint?: (name: string) => Promise<void> | undefined;
+}
+
+export interface Deployment {
+  readonly rules: CompiledRules;
+  readonly rulesVersion: number;
+}
+
+export interface Replicator {
+  /** Checks what replication of the tables needs, all problems at once; changes nothing on the source. */
+  preflight(connection: SourceConnection, rulesTables?: readonly SourceTable[]): Promise<CheckResult[]>;
+  /** @throws AppError */
+  readCatalog(connection: SourceConnection): Promise<Catalog>;
+  /**
+   * Makes the rules the ones that serve; resolves when they do. May be called again after it failed or the process ended: what
+   * was half done is dropped and done anew. Works with or without `run` for the project. @throws AppError
+   */
+  deploy(project: ProjectId, deployment: Deployment, onProgress?: (progress: DeployProgress) => void): Promise<void>;
+  /** Holds the source's lease and streams it until aborted; resolves when fully stopped. One call per project at a time. */
+  run(project: ProjectId, signal: AbortSignal): Promise<void>;
+  /** Writes a heartbeat into the source now, so that a checkpoint comes; nothing happens when it is not followed here. */
+  heartbeat(project: ProjectId): Promise<void>;
+}
+
+export function createReplicator(options: ReplicatorOptions): Replicator {
+  const { store, queue, wakeUps, clock, sourceOf, heartbeatMs, logger, faultPoint } = options;
+  const dependencies: Dependencies = {
+    store,
+    queue,
+    wakeUps,
+    clock,
+    sourceOf,
+    heartbeatMs,
+    events: createReplicatorEvents(logger),
+    compileRules: options.compileRules,
+    tuning: { ...DEFAULT_TUNING, ...options.tuning },
+    faultPoint: async (name) => faultPoint?.(name),
+    random: systemRandom,
+    randomHex: (bytes) => randomBytes(bytes).toString('hex'),
+  };
+  const holder = `replicator-${dependencies.randomHex(8)}`;
+  const shared = new Map<ProjectId, SharedRunner>();
+
+  /** Works on the project's source while `work` lasts, together with whoever else asked for it. */
+  async function withRunner<T>(project: ProjectId, work: (runner: SharedRunner) => Promise<T>): Promise<T> {
+    const runner = shared.get(project) ?? startRunner(new ProjectRunner(dependencies, project, holder));
+    shared.set(project, runner);
+    runner.users++;
+    try {
+      return await work(runner);
+    } finally {
+      runner.users--;
+      if (runner.users === 0) {
+        shared.delete(project);
+        runner.stop();
+        await runner.ended;
+      }
+    }
+  }
+
+  return {
+    preflight,
+    readCatalog,
+    deploy(project, { rules, rulesVersion }, onProgress = () => {}) {
+      return withRunner(project, ({ jobs }) => jobs.request({ plans: rules.streams, rulesVersion, onProgress }));
+    },
+    run(project, signal) {
+      return withRunner(project, ({ ended }) => Promise.race([ended, aborted(signal)]));
+    },
+    async heartbeat(project) {
+      await shared.get(project)?.heartbeat();
+    },
+  };
+}
+
+/** A project's runner while somebody needs it: a second run beside it would take the lease from the first. */
+interface SharedRunner {
+  readonly jobs: ProjectRunner['jobs'];
+  readonly ended: Promise<void>;
+  users: number;
+  stop(): void;
+  heartbeat(): Promise<void>;
+}
+
+function startRunner(runner: ProjectRunner): SharedRunner {
+  const controller = new AbortController();
+  return {
+    jobs: runner.jobs,
+    ended: runner.run(controller.signal),
+    users: 0,
+    stop: () => controller.abort(),
+    heartbeat: () => runner.heartbeat(),
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,76 @@
+import type { StreamPlan } from '@sluice/sync-rules';
+
+export interface DeployProgress {
+  readonly step: 'publication' | 'slot' | 'snapshot' | 'live';
+  readonly rowsDone: number;
+  readonly rowsEstimate: number;
+}
+
+/** A wanted set of streams. `settle` is called exactly once. */
+export interface DeployJob {
+  readonly kind: 'deploy';
+  readonly plans: readonly StreamPlan[];
+  readonly rulesVersion: number;
+  readonly onProgress: (progress: DeployProgress) => void;
+  settle(error?: unknown): void;
+}
+/** A table may have changed: the deployed rules are compiled again, and deployed if they mean something else. */
+export interface ReconcileJob {
+  readonly kind: 'reconcile';
+}
+export type Job = DeployJob | ReconcileJob;
+
+/** Deployments of one project wait for each other here, in order. */
+export class DeployJobs {
+  private readonly deploys: DeployJob[] = [];
+  private isTouched = false;
+  private wake = (): void => {};
+
+  /** Resolves when the streams are live. @throws what kept them from it */
+  request(job: Pick<DeployJob, 'plans' | 'rulesVersion' | 'onProgress'>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const { plans, rulesVersion, onProgress } = job;
+      const deploy: DeployJob = {
+        kind: 'deploy',
+        plans,
+        rulesVersion,
+        onProgress,
+        settle: (error) => {
+          const index = this.deploys.indexOf(deploy);
+          if (index >= 0) this.deploys.splice(index, 1);
+          if (error === undefined) resolve();
+          else reject(error);
+        },
+      };
+      this.deploys.push(deploy);
+      this.wake();
+    });
+  }
+
+  /** Asks for one reconciliation, however often it is called before that runs. */
+  touch(): void {
+    this.isTouched = true;
+    this.wake();
+  }
+
+  /** The job to do now; a deploy stays first until it is settled. */
+  get first(): DeployJob | undefined {
+    return this.deploys[0];
+  }
+
+  /** Waits for something to do; undefined when aborted. */
+  async next(signal: AbortSignal): Promise<Job | undefined> {
+    while (!signal.aborted) {
+      if (this.first) return this.first;
+      if (this.isTouched) {
+        this.isTouched = false;
+        return { kind: 'reconcile' };
+      }
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,36 @@
+import { type Epoch, formatLsn, type Lsn, type ProjectId } from '@sluice/domain';
+import { isAppError } from '@sluice/errors';
+import type { Logger } from '@sluice/telemetry';
+
+/** Each business event with its log record. */
+export interface ReplicatorEvents {
+  leaseTaken(projectId: ProjectId): void;
+  leaseLost(projectId: ProjectId): void;
+  streaming(projectId: ProjectId, epoch: Epoch, lsn: Lsn): void;
+  retrying(projectId: ProjectId, error: unknown, retryInMs: number): void;
+  stopped(projectId: ProjectId, error: unknown): void;
+  epochOpened(projectId: ProjectId, epoch: Epoch, reason: string): void;
+  copied(projectId: ProjectId, table: string, rows: number, durationMs: number): void;
+  switched(projectId: ProjectId, epoch: Epoch): void;
+  rowsLeftOut(projectId: ProjectId, table: string, count: number): void;
+  lag(projectId: ProjectId, lagBytes: number): void;
+  walBudgetLow(projectId: ProjectId, lagBytes: number): void;
+}
+
+export function createReplicatorEvents(logger: Logger): ReplicatorEvents {
+  const codeOf = (error: unknown): string | undefined => (isAppError(error) ? error.code : undefined);
+  return {
+    leaseTaken: (projectId) => logger.info('lease taken', { projectId }),
+    leaseLost: (projectId) => logger.warn('lease lost', { projectId }),
+    streaming: (projectId, epoch, lsn) => logger.info('streaming', { projectId, epoch, lsn: formatLsn(lsn) }),
+    retrying: (projectId, error, retryInMs) =>
+      logger.warn('source failed, trying again', { projectId, error, retryInMs, code: codeOf(error) }),
+    stopped: (projectId, error) => logger.error('project stopped', { projectId, error, code: codeOf(error) }),
+    epochOpened: (projectId, epoch, reason) => logger.info('epoch opened', { projectId, epoch, reason }),
+    copied: (projectId, table, rows, durationMs) => logger.info('table copied', { projectId, table, rows, durationMs }),
+    switched: (projectId, epoch) => logger.info('streams switched', { projectId, epoch }),
+    rowsLeftOut: (projectId, table, count) => logger.warn('rows left out', { projectId, table, count }),
+    lag: (projectId, lagBytes) => logger.debug('slot', { projectId, lagBytes }),
+    walBudgetLow: (projectId, lagBytes) => logger.error('wal budget low', { projectId, lagBytes }),
+  };
+}

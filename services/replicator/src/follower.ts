@@ -1,0 +1,373 @@
+import type { EpochRecord, ShardRecord, StreamRecord } from '@sluice/bucket-store';
+import { delay, isBarrier, type LeaseToken, type Lsn, lsnFromBigint, type ProjectId } from '@sluice/domain';
+import { AppError, assert, isAppError } from '@sluice/errors';
+import type { RelationMessage } from '@sluice/pgoutput';
+import type { StreamPlan } from '@sluice/sync-rules';
+import { ACTIVATION, type AssembledFrame } from './assemble/assembler.ts';
+import type { Dependencies } from './dependencies.ts';
+import { AppliedTracker } from './progress/applied-tracker.ts';
+import { Backoff } from './progress/backoff.ts';
+import { type StartPoint, startPointOf } from './progress/start-point.ts';
+import { runTogether } from './run-together.ts';
+import { tablesOfPlans } from './schema/plan-tables.ts';
+import { fitRelation } from './schema/relation-fit.ts';
+import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
+import { emitMessage, HEARTBEAT } from './source/heartbeat.ts';
+import { quoteTable } from './source/quote.ts';
+import { readServerFacts } from './source/server-facts.ts';
+import { checkStart, watchSource } from './start-check.ts';
+import { StreamRun } from './stream-run.ts';
+
+export interface FollowerOptions {
+  readonly dependencies: Dependencies;
+  readonly project: ProjectId;
+  readonly token: LeaseToken;
+  readonly epoch: EpochRecord;
+  /** The generations of the epoch that are in use. */
+  readonly streams: readonly StreamRecord[];
+  /** The first byte of a new connection arrived, or the connection failed and is tried again. */
+  readonly connected: () => void;
+  readonly disconnected: (error: unknown) => void;
+  /** A table is described differently, or again: the catalog should be asked whether the rules still mean the same. */
+  readonly tableTouched: () => void;
+  readonly queueCleared: () => void;
+}
+
+interface Activation {
+  readonly name: string;
+  readonly run: (commitLsn: Lsn) => Promise<void>;
+}
+
+/** A message larger than this is taken apart while it arrives. */
+const messageBytesMax = 16 << 20;
+/** Wake-ups may be lost: the store is asked this often while something is on its way. */
+const appliedPollMs = 500;
+const ZERO = lsnFromBigint(0n);
+/** Histories that cannot be continued: whoever runs the follower begins a new epoch. */
+const endings: ReadonlySet<string> = new Set([
+  'SLOT_LOST',
+  'SOURCE_HISTORY_CHANGED',
+  'PUBLICATION_CHANGED',
+  'SCHEMA_RELOADING',
+]);
+
+/**
+ * Follows one epoch's slot: streams from where the store stands, confirms what is durable (L2), keeps an idle source moving,
+ * and connects again for as long as history allows it.
+ */
+export class Follower {
+  private readonly options: FollowerOptions;
+  private readonly tracker: AppliedTracker;
+  private plans: readonly StreamPlan[];
+  private activation: Activation | undefined;
+  private everyCommitUntil: Lsn | 'unknown' | undefined;
+  private current: { readonly run: StreamRun; readonly session: SourceSession } | undefined;
+  private lastBarrierMs = 0;
+
+  constructor(options: FollowerOptions) {
+    this.options = options;
+    this.plans = options.streams.map(planOf);
+    this.tracker = new AppliedTracker(trackerStart(shardOf(options.epoch)));
+  }
+
+  /**
+   * Streams until aborted. @throws AppError with a code that calls for a new epoch, for a person, or for giving up the lease
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, tuning, events, wakeUps, random } = this.options.dependencies;
+    const backoff = new Backoff(tuning.reconnectFirstMs, tuning.reconnectMaxMs, random);
+    const unsubscribe = wakeUps.subscribe(this.options.project, (wakeUp) => {
+      if (wakeUp.kind !== 'applied' || wakeUp.epoch !== this.options.epoch.epoch) return;
+      this.moved(wakeUp.position);
+    });
+    try {
+      while (!signal.aborted) {
+        try {
+          await this.streamOnce(signal, () => backoff.reset());
+        } catch (error) {
+          if (signal.aborted) return;
+          if (isAppError(error, 'STORE_GAP')) continue;
+          if (!isAppError(error) || endings.has(error.code) || error.definition.retry !== 'retry') throw error;
+          const waitMs = backoff.nextMs();
+          this.options.disconnected(error);
+          events.retrying(this.options.project, error, waitMs);
+          await delay(clock, waitMs, signal);
+        }
+      }
+    } finally {
+      unsubscribe();
+    }
+  }
+
+  /** Makes the source commit something, so that a barrier comes. Nothing happens while it is not connected. */
+  async heartbeat(): Promise<void> {
+    const { current } = this;
+    if (current) await emitMessage(current.session, HEARTBEAT).catch(() => {});
+  }
+
+  /** Waits until the barrier of `lsn` or a later one is durable, with heartbeats in case the source is idle. */
+  async reached(lsn: Lsn, signal: AbortSignal): Promise<void> {
+    const { clock } = this.options.dependencies;
+    const isReached = new AbortController();
+    const nudging = (async () => {
+      const stop = AbortSignal.any([signal, isReached.signal]);
+      for (let waitMs = 20; !stop.aborted; waitMs = Math.min(waitMs * 2, 1000)) {
+        await this.heartbeat();
+        await delay(clock, waitMs, stop);
+      }
+    })();
+    await this.tracker.reached(lsn, signal);
+    isReached.abort();
+    await nudging;
+  }
+
+  /**
+   * L11: writes the activation of new streams into the source's WAL and runs `activate` when it is read, after everything up to
+   * it was published and before anything after it. From then on every commit is a barrier, until `barriersUntil`.
+   */
+  async activate(
+    name: string,
+    plans: readonly StreamPlan[],
+    activate: (commitLsn: Lsn) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { current } = this;
+    if (!current) throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to activate streams on' });
+    this.plans = [...this.plans, ...plans];
+    this.refit();
+    const isRead = new AbortController();
+    let outcome: { readonly error: unknown } | 'done' | undefined;
+    this.activation = {
+      name,
+      run: async (commitLsn) => {
+        try {
+          await activate(commitLsn);
+          outcome = 'done';
+        } catch (error) {
+          outcome = { error };
+          throw error;
+        } finally {
+          isRead.abort();
+        }
+      },
+    };
+    try {
+      await emitMessage(current.session, `${ACTIVATION}${name}`);
+      // A commit that was read on a lost connection does not come again: the deployment begins anew.
+      await current.session.ended(AbortSignal.any([signal, isRead.signal]));
+    } finally {
+      this.activation = undefined;
+    }
+    signal.throwIfAborted();
+    if (outcome === undefined)
+      throw new AppError('SOURCE_UNREACHABLE', { internal: 'the stream ended before the activation' });
+    if (outcome !== 'done') throw outcome.error;
+  }
+
+  /** Ends the time of per-commit barriers once the stream has reached `until`, or at once. */
+  barriersUntil(until: Lsn | undefined): void {
+    this.everyCommitUntil = until;
+    this.current?.run.assembler.barrierAtEveryCommit(until);
+  }
+
+  /** The set of streams changed. */
+  setStreams(streams: readonly StreamRecord[]): void {
+    this.plans = streams.map(planOf);
+    this.refit();
+  }
+
+  private refit(): void {
+    this.current?.run.assembler.relations.setUsed((message) => fitRelation(this.plans, message).isUsed);
+  }
+
+  private async streamOnce(signal: AbortSignal, connected: () => void): Promise<void> {
+    const { dependencies, project } = this.options;
+    const { queue, sourceOf, events } = dependencies;
+    await queue.clear(project);
+    this.options.queueCleared();
+    const epoch = await this.readEpoch();
+    const shard = shardOf(epoch);
+    const start = startPointOf(shard);
+    this.tracker.restart(trackerStart(shard));
+    const connection = await sourceOf(project);
+    await using session = await openSession(connection);
+    const facts = await readServerFacts(session);
+    await checkStart({
+      dependencies,
+      session,
+      connection,
+      facts,
+      epoch,
+      start,
+      tables: tablesOfPlans(this.plans),
+      signal,
+    });
+    const run = this.startRun(connection, start, facts.walSenderTimeoutMs);
+    this.current = { run, session };
+    connected();
+    events.streaming(project, epoch.epoch, start.startLsn);
+    this.options.connected();
+    try {
+      await runTogether(signal, [
+        (stop) => run.stream.run(stop),
+        (stop) => run.outbox.run(stop),
+        (stop) => this.keepMoving(session, stop),
+        (stop) => this.pollApplied(stop),
+        (stop) => this.watchGaps(stop),
+        (stop) => watchSource({ dependencies, project, session, epoch, tables: () => tablesOfPlans(this.plans) }, stop),
+        (stop) => failWhenEnded(session, stop),
+      ]);
+    } finally {
+      this.current = undefined;
+      run.stop();
+    }
+  }
+
+  private startRun(connection: SourceConnection, start: StartPoint, walSenderTimeoutMs: number): StreamRun {
+    const { clock, tuning } = this.options.dependencies;
+    const { slot, publication } = this.options.epoch.identity;
+    const run = new StreamRun({
+      stream: { connection, slot, publication, clock, walSenderTimeoutMs, messageBytesMax },
+      start,
+      tracker: this.tracker,
+      clock,
+      frameBytesMax: tuning.frameBytesMax,
+      publish: (frame, signal) => this.publish(frame, signal),
+      events: {
+        relation: (message, previous) => this.judgeRelation(message, previous),
+        relationRepeated: () => this.options.tableTouched(),
+        activation: (content, commitLsn) => this.activated(content, commitLsn),
+      },
+    });
+    if (this.everyCommitUntil !== undefined) run.assembler.barrierAtEveryCommit(this.everyCommitUntil);
+    return run;
+  }
+
+  private async publish(frame: AssembledFrame, signal: AbortSignal): Promise<void> {
+    const { dependencies, project, token, epoch } = this.options;
+    const { prev, end, endLsn, committedAtMs, changes } = frame;
+    if (isBarrier(end)) this.lastBarrierMs = dependencies.clock.monotonicMs();
+    this.tracker.published(end, endLsn);
+    await dependencies.faultPoint('frame assembled');
+    await dependencies.queue.publish(
+      {
+        kind: 'stream',
+        project,
+        epoch: epoch.epoch,
+        shard: 0,
+        mapVersion: epoch.mapVersion,
+        leaseToken: token,
+        prev,
+        end,
+        endLsn,
+        committedAtMs,
+        changes,
+      },
+      signal,
+    );
+    await dependencies.faultPoint('frame published');
+  }
+
+  /** @throws AppError when no stream may see rows of this form */
+  private judgeRelation(message: RelationMessage, previous: RelationMessage | undefined): boolean {
+    const wasUsed = previous !== undefined && fitRelation(this.plans, previous).isUsed;
+    const fit = fitRelation(this.plans, message);
+    const details = { table: quoteTable(message) };
+    if (wasUsed && !fit.isUsed) throw new AppError('SCHEMA_RELOADING', { internal: 'renamed', details });
+    if (fit.misfits.length > 0) throw new AppError('SCHEMA_RELOADING', { internal: fit.misfits.join(), details });
+    if (fit.isUsed && message.replicaIdentity !== 'f') {
+      throw new AppError('SCHEMA_RELOADING', { internal: 'replica identity is not FULL', details });
+    }
+    if (previous && fit.isUsed) this.options.tableTouched();
+    return fit.isUsed;
+  }
+
+  private activated(content: string, commitLsn: Lsn): void {
+    const { activation, current } = this;
+    if (activation?.name !== content || !current) return;
+    this.activation = undefined;
+    this.everyCommitUntil = 'unknown';
+    current.run.assembler.barrierAtEveryCommit('unknown');
+    current.run.outbox.addStep(() => activation.run(commitLsn));
+  }
+
+  private moved(position: { readonly lsn: Lsn; readonly seq: number }): void {
+    this.tracker.moved(position);
+    this.current?.run.moved();
+  }
+
+  /** Writes a heartbeat whenever no barrier went by for a while; the commit before it is confirmed then. */
+  private async keepMoving(session: SourceSession, signal: AbortSignal): Promise<void> {
+    const { clock, heartbeatMs } = this.options.dependencies;
+    this.lastBarrierMs = clock.monotonicMs();
+    while (!signal.aborted) {
+      const dueInMs = this.lastBarrierMs + heartbeatMs - clock.monotonicMs();
+      if (dueInMs > 0) {
+        await delay(clock, dueInMs, signal);
+        continue;
+      }
+      await emitMessage(session, HEARTBEAT);
+      this.lastBarrierMs = clock.monotonicMs();
+    }
+  }
+
+  private async pollApplied(signal: AbortSignal): Promise<void> {
+    const { clock } = this.options.dependencies;
+    while (!signal.aborted) {
+      await delay(clock, appliedPollMs, signal);
+      if (signal.aborted || this.tracker.framesInFlight === 0) continue;
+      this.moved(shardOf(await this.readEpoch()).applied);
+    }
+  }
+
+  /** A frame was refused as beyond what is applied: the stream begins again there. */
+  private watchGaps(signal: AbortSignal): Promise<void> {
+    const { dependencies, project, epoch } = this.options;
+    return new Promise((resolve, reject) => {
+      const unsubscribe = dependencies.wakeUps.subscribe(project, (wakeUp) => {
+        if (wakeUp.kind === 'gap' && wakeUp.epoch === epoch.epoch) end(new AppError('STORE_GAP'));
+      });
+      const stop = (): void => end(undefined);
+      signal.addEventListener('abort', stop, { once: true });
+      function end(error: AppError | undefined): void {
+        unsubscribe();
+        signal.removeEventListener('abort', stop);
+        if (error) reject(error);
+        else resolve();
+      }
+    });
+  }
+
+  private async readEpoch(): Promise<EpochRecord> {
+    const { dependencies, project, epoch } = this.options;
+    const source = await dependencies.store.readSource(project);
+    const record = [source?.serving, source?.building].find((candidate) => candidate?.epoch === epoch.epoch);
+    if (!record) throw new AppError('STORE_FENCED', { internal: 'the epoch is gone' });
+    return record;
+  }
+}
+
+async function failWhenEnded(session: SourceSession, signal: AbortSignal): Promise<void> {
+  await session.ended(signal);
+  // A server that shuts down waits for its WAL senders until they have confirmed everything, which L2 forbids: the end of
+  // this session is how we learn of it, and end the stream.
+  if (!signal.aborted) throw new AppError('SOURCE_UNREACHABLE', { internal: 'the source ended our session' });
+}
+
+function shardOf(epoch: EpochRecord): ShardRecord {
+  const [shard] = epoch.shards;
+  assert(shard, 'an epoch that is followed has a shard');
+  return shard;
+}
+function trackerStart(shard: ShardRecord): ConstructorParameters<typeof AppliedTracker>[0] {
+  const start = startPointOf(shard);
+  return {
+    applied: shard.applied,
+    barrierEndLsn: start.mustRepeat ? shard.barrier.endLsn : ZERO,
+    previousBarrierEndLsn: start.confirmedMax ?? ZERO,
+  };
+}
+function planOf(stream: StreamRecord): StreamPlan {
+  // Plans are written by the rules compiler and come back as they were stored.
+  return stream.plan as StreamPlan;
+}

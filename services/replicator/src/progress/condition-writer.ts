@@ -1,0 +1,64 @@
+import type { BucketStore, SourceCondition } from '@sluice/bucket-store';
+import type { Clock, LeaseToken, ProjectId } from '@sluice/domain';
+
+/** Progress is written at most this often. */
+const progressIntervalMs = 500;
+
+const LIVE: SourceCondition = { state: 'live', code: '', details: {}, rowsDone: 0, rowsEstimate: 0 };
+
+/**
+ * Writes how a source is doing, once per change. What it is doing (live, loading) stays known while a lost connection covers it.
+ */
+export class ConditionWriter {
+  private readonly store: BucketStore;
+  private readonly clock: Clock;
+  private readonly project: ProjectId;
+  private readonly token: LeaseToken;
+  private base: SourceCondition = LIVE;
+  private written = '';
+  private progressAtMs = 0;
+
+  constructor(options: {
+    readonly store: BucketStore;
+    readonly clock: Clock;
+    readonly project: ProjectId;
+    readonly token: LeaseToken;
+  }) {
+    this.store = options.store;
+    this.clock = options.clock;
+    this.project = options.project;
+    this.token = options.token;
+  }
+
+  live(): Promise<void> {
+    this.base = LIVE;
+    return this.write(LIVE);
+  }
+  /** @param code why everything is being copied, or empty for the first time */
+  loading(code: string, details: SourceCondition['details'] = {}): Promise<void> {
+    this.base = { state: 'loading', code, details, rowsDone: 0, rowsEstimate: 0 };
+    return this.write(this.base);
+  }
+  async progress(rowsDone: number, rowsEstimate: number): Promise<void> {
+    if (this.base.state !== 'loading') return;
+    this.base = { ...this.base, rowsDone, rowsEstimate };
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs - this.progressAtMs < progressIntervalMs) return;
+    this.progressAtMs = nowMs;
+    await this.write(this.base);
+  }
+  /** The source cannot be reached, or a person is needed; `resumed` ends it. */
+  interrupted(state: 'stalled' | 'stopped', code: string, details: SourceCondition['details'] = {}): Promise<void> {
+    return this.write({ ...this.base, state, code, details });
+  }
+  resumed(): Promise<void> {
+    return this.write(this.base);
+  }
+
+  private async write(condition: SourceCondition): Promise<void> {
+    const text = JSON.stringify(condition);
+    if (text === this.written) return;
+    this.written = text;
+    await this.store.setSourceState(this.project, this.token, condition);
+  }
+}

@@ -1,0 +1,320 @@
+import type { EpochRecord, SourceRecord, StreamRecord } from '@sluice/bucket-store';
+import { delay, type ProjectId } from '@sluice/domain';
+import { AppError, assert, isAppError } from '@sluice/errors';
+import type { StreamPlan } from '@sluice/sync-rules';
+import { copyTables } from './copy-tables.ts';
+import type { Dependencies } from './dependencies.ts';
+import { type DeployJob, DeployJobs, type DeployProgress } from './deploy-jobs.ts';
+import { dropLeftovers, type StartedEpoch, startEpoch } from './epoch-start.ts';
+import { Follower } from './follower.ts';
+import type { Holding } from './holding.ts';
+import { Backoff } from './progress/backoff.ts';
+import { ConditionWriter } from './progress/condition-writer.ts';
+import { type HeldLease, waitForLease } from './progress/lease.ts';
+import { dropLoading, redeploy, streamsInUse } from './redeploy.ts';
+import { runTogether } from './run-together.ts';
+import { firstMisfit } from './schema/relation-fit.ts';
+import { readCatalog } from './source/catalog.ts';
+import { openSession } from './source/connection.ts';
+import { quoteTable } from './source/quote.ts';
+
+const checkpointPollMs = 50;
+
+/** Everything that one project needs of its source: lease, epochs, stream, deployments. */
+export class ProjectRunner {
+  readonly jobs = new DeployJobs();
+  private readonly dependencies: Dependencies;
+  private readonly project: ProjectId;
+  private readonly holder: string;
+  /** Why the next epoch begins, once following the last one has become impossible. */
+  private reloadReason: string | undefined;
+  private follower: Follower | undefined;
+  private republish = (): void => {};
+
+  constructor(dependencies: Dependencies, project: ProjectId, holder: string) {
+    this.dependencies = dependencies;
+    this.project = project;
+    this.holder = holder;
+  }
+
+  /** Works on the source for as long as it holds the lease; resolves when aborted and fully stopped. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { store, clock, events, tuning, random } = this.dependencies;
+    const { project, holder } = this;
+    const backoff = new Backoff(tuning.reconnectFirstMs, tuning.reconnectMaxMs, random);
+    while (!signal.aborted) {
+      let lease: HeldLease | undefined;
+      try {
+        lease = await waitForLease({ store, project, clock, holder, ttlMs: tuning.leaseTtlMs }, signal);
+        if (!lease) return;
+        events.leaseTaken(project);
+        await this.hold(lease, AbortSignal.any([signal, lease.signal]));
+        if (lease.signal.aborted) events.leaseLost(project);
+        backoff.reset();
+      } catch (error) {
+        const waitMs = backoff.nextMs();
+        events.retrying(project, error, waitMs);
+        await delay(clock, waitMs, signal);
+      } finally {
+        await lease?.release();
+      }
+    }
+  }
+
+  /** Writes a heartbeat into the source, if it is being followed. */
+  async heartbeat(): Promise<void> {
+    await this.follower?.heartbeat();
+  }
+
+  /** Works until the lease is lost. @throws what only giving up the lease can answer */
+  private async hold(lease: HeldLease, signal: AbortSignal): Promise<void> {
+    const { store, clock, tuning, random } = this.dependencies;
+    const { dependencies, project } = this;
+    const condition = new ConditionWriter({ store, clock, project, token: lease.token });
+    const holding: Holding = { dependencies, project, token: lease.token, condition };
+    const backoff = new Backoff(tuning.reconnectFirstMs, tuning.reconnectMaxMs, random);
+    while (!signal.aborted) {
+      try {
+        await this.work(holding, signal);
+        backoff.reset();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (isAppError(error, 'STORE_FENCED')) throw error;
+        const waitMs = await this.answer(holding, error, backoff);
+        await this.pause(waitMs, signal);
+      }
+    }
+  }
+
+  /** Decides what a failure means; returns how long to wait before going on. */
+  private async answer(holding: Holding, error: unknown, backoff: Backoff): Promise<number> {
+    const { tuning, events } = this.dependencies;
+    const { condition, project } = holding;
+    if (isAppError(error) && error.definition.retry === 'retry') {
+      const waitMs = backoff.nextMs();
+      events.retrying(project, error, waitMs);
+      if (RELOADS.has(error.code)) this.reloadReason = error.code;
+      else await condition.interrupted('stalled', error.code).catch(() => {});
+      return waitMs;
+    }
+    // L17: a broken invariant, or something that a person must put right, stops this project alone, with its last checkpoint.
+    events.stopped(project, error);
+    await condition.interrupted('stopped', isAppError(error) ? error.code : 'SOURCE_PROTOCOL').catch(() => {});
+    return tuning.lookAgainMs;
+  }
+
+  /** Waits, unless a deployment asks for something new. */
+  private async pause(waitMs: number, signal: AbortSignal): Promise<void> {
+    const either = new AbortController();
+    const first = this.jobs.first;
+    const watch = this.jobs.next(AbortSignal.any([signal, either.signal])).then((job) => {
+      if (job && job !== first) either.abort();
+    });
+    await delay(this.dependencies.clock, waitMs, AbortSignal.any([signal, either.signal]));
+    either.abort();
+    await watch;
+  }
+
+  /** One stretch of following one epoch, or of making one. */
+  private async work(holding: Holding, signal: AbortSignal): Promise<void> {
+    const source = await this.dependencies.store.readSource(this.project);
+    const serving = source?.serving;
+    if (serving && this.reloadReason === undefined) return this.follow(holding, source, serving, signal);
+    const job = serving || source?.building ? this.jobs.first : await this.firstJob(signal);
+    const interrupted = source?.building !== undefined && !serving;
+    if (!job && !interrupted && this.reloadReason === undefined) return;
+    await this.beginEpoch(holding, source, job, signal);
+  }
+
+  private async firstJob(signal: AbortSignal): Promise<DeployJob | undefined> {
+    const job = await this.jobs.next(signal);
+    return job?.kind === 'deploy' ? job : undefined;
+  }
+
+  private async beginEpoch(
+    holding: Holding,
+    source: SourceRecord | undefined,
+    job: DeployJob | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let started: StartedEpoch;
+    try {
+      const plans = job?.plans ?? (await this.wantedPlans(source));
+      const reason = this.reloadReason ?? '';
+      started = await startEpoch(holding, { plans, source, reason, job });
+    } catch (error) {
+      job?.settle(error);
+      throw error;
+    }
+    await using _snapshot = started;
+    const follower = this.newFollower(holding, started.epoch, started.streams);
+    await this.together(follower, signal, async (stop) => {
+      await this.load(holding, follower, started, job, stop);
+      await this.serveJobs(holding, follower, started.epoch, stop);
+    });
+  }
+
+  private async load(
+    holding: Holding,
+    follower: Follower,
+    started: StartedEpoch,
+    job: DeployJob | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { dependencies, project, token, condition } = holding;
+    const { store, wakeUps, events, faultPoint } = dependencies;
+    const { epoch, streams, point, snapshot } = started;
+    const onProgress = (rowsDone: number, rowsEstimate: number): void => {
+      job?.onProgress({ step: 'snapshot', rowsDone, rowsEstimate });
+      void condition.progress(rowsDone, rowsEstimate).catch(() => {});
+    };
+    const onQueueCleared = (republish: () => void): void => {
+      this.republish = republish;
+    };
+    await copyTables(
+      { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot, onProgress, onQueueCleared },
+      signal,
+    );
+    await faultPoint('streams loaded');
+    await follower.reached(point, signal);
+    signal.throwIfAborted();
+    const show = streams.map(({ stream }) => stream);
+    await store.switchStreams(project, token, epoch.epoch, { show, drop: [] });
+    events.switched(project, epoch.epoch);
+    wakeUps.publish({ kind: 'streams', project });
+    this.reloadReason = undefined;
+    await this.firstCheckpoint(follower, epoch, signal);
+    await condition.live();
+    job?.onProgress({ step: 'live', rowsDone: 0, rowsEstimate: 0 });
+    job?.settle();
+  }
+
+  /** An idle source needs a commit before the switch becomes a checkpoint. */
+  private async firstCheckpoint(follower: Follower, epoch: EpochRecord, signal: AbortSignal): Promise<void> {
+    const { store, clock } = this.dependencies;
+    for (;;) {
+      await follower.heartbeat();
+      await delay(clock, checkpointPollMs, signal);
+      signal.throwIfAborted();
+      const checkpoint = await store.readCheckpoint(this.project);
+      if (checkpoint?.epoch === epoch.epoch) return;
+    }
+  }
+
+  private async follow(
+    holding: Holding,
+    source: SourceRecord,
+    serving: EpochRecord,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const connection = await this.dependencies.sourceOf(this.project);
+    {
+      await using session = await openSession(connection);
+      await dropLeftovers(holding, session, source, serving.identity);
+    }
+    await dropLoading(holding, serving);
+    const follower = this.newFollower(holding, serving, await streamsInUse(holding, serving));
+    await holding.condition.live();
+    await this.together(follower, signal, (stop) => this.serveJobs(holding, follower, serving, stop));
+  }
+
+  private newFollower(holding: Holding, epoch: EpochRecord, streams: readonly StreamRecord[]): Follower {
+    const { dependencies, project, token, condition } = holding;
+    const ignore = (): void => {};
+    return new Follower({
+      dependencies,
+      project,
+      token,
+      epoch,
+      streams,
+      connected: () => void condition.resumed().catch(ignore),
+      disconnected: (error) =>
+        void condition.interrupted('stalled', isAppError(error) ? error.code : 'SOURCE_UNREACHABLE').catch(ignore),
+      tableTouched: () => this.jobs.touch(),
+      queueCleared: () => this.republish(),
+    });
+  }
+
+  private async together(
+    follower: Follower,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    this.follower = follower;
+    try {
+      await runTogether(signal, [(stop) => follower.run(stop), (stop) => withoutAbort(stop, work(stop))]);
+    } finally {
+      this.follower = undefined;
+      this.republish = () => {};
+    }
+  }
+
+  /** Does one deployment after the other while the epoch is followed. */
+  private async serveJobs(
+    holding: Holding,
+    follower: Follower,
+    epoch: EpochRecord,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (let job = await this.jobs.next(signal); job; job = await this.jobs.next(signal)) {
+      const wanted = job.kind === 'deploy' ? job.plans : await this.reconciledPlans();
+      const onProgress = job.kind === 'deploy' ? job.onProgress : (_: DeployProgress): void => {};
+      const onQueueCleared = (republish: () => void): void => {
+        this.republish = republish;
+      };
+      try {
+        if (wanted) await redeploy({ holding, epoch, follower, wanted, onProgress, onQueueCleared }, signal);
+        if (job.kind === 'deploy') job.settle();
+      } catch (error) {
+        if (signal.aborted) return;
+        if (job.kind !== 'deploy') throw error;
+        job.settle(error);
+      }
+    }
+  }
+
+  /** What the deployed rules mean for the catalog as it is; undefined when nobody can say. */
+  private async reconciledPlans(): Promise<readonly StreamPlan[] | undefined> {
+    const { compileRules, sourceOf } = this.dependencies;
+    if (!compileRules) return undefined;
+    const rules = await compileRules(this.project, await readCatalog(await sourceOf(this.project)));
+    return rules?.streams;
+  }
+
+  /** The streams that a new epoch begins with when no deployment says so. @throws AppError SCHEMA_CHANGED */
+  private async wantedPlans(source: SourceRecord | undefined): Promise<readonly StreamPlan[]> {
+    const { compileRules, sourceOf, store } = this.dependencies;
+    const catalog = await readCatalog(await sourceOf(this.project));
+    const compiled = await compileRules?.(this.project, catalog);
+    if (compiled) return compiled.streams;
+    const epoch = source?.serving ?? source?.building;
+    assert(epoch, 'there is an epoch to begin again');
+    const streams = (await store.readStreams(this.project)).filter(
+      (stream) => stream.epoch === epoch.epoch && stream.droppedAfter === undefined,
+    );
+    // Plans are written by the rules compiler and come back as they were stored.
+    const plans = streams
+      .filter((stream) => !source?.serving || stream.visibleAfter !== undefined)
+      .map((stream) => stream.plan as StreamPlan);
+    const misfit = firstMisfit(plans, catalog);
+    if (misfit) throw new AppError('SCHEMA_CHANGED', { details: { table: quoteTable(misfit) } });
+    return plans;
+  }
+}
+
+/** Codes after which only a new epoch helps. */
+const RELOADS: ReadonlySet<string> = new Set([
+  'SLOT_LOST',
+  'SOURCE_HISTORY_CHANGED',
+  'PUBLICATION_CHANGED',
+  'SCHEMA_RELOADING',
+]);
+
+/** What work throws because it was told to stop is no failure. */
+async function withoutAbort(signal: AbortSignal, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}

@@ -1,0 +1,31 @@
+/** Bounds and times of a replicator; each has a default that fits most sources. */
+export interface Tuning {
+  /** How long a lease lives without being renewed, milliseconds. */
+  readonly leaseTtlMs: number;
+  /**
+   * A frame is closed at the first message beyond it, bytes. Large, since each frame writes one chunk per bucket that it
+   * touches; live frames are closed as soon as the socket is drained and stay far below it.
+   */
+  readonly frameBytesMax: number;
+  /** As frameBytesMax, for the parts of a copy. */
+  readonly partBytesMax: number;
+  /** A row whose values take more bytes than this is in no bucket, from copy or stream alike. */
+  readonly rowBytesMax: number;
+  /** How long a slot may take to be made; open transactions hold it up. */
+  readonly slotDeadlineMs: number;
+  readonly reconnectFirstMs: number;
+  readonly reconnectMaxMs: number;
+  /** How long to wait before looking again whether a person has put things right. */
+  readonly lookAgainMs: number;
+}
+
+export const DEFAULT_TUNING: Tuning = {
+  leaseTtlMs: 15_000,
+  frameBytesMax: 8 << 20,
+  partBytesMax: 4 << 20,
+  rowBytesMax: 8 << 20,
+  slotDeadlineMs: 60_000,
+  reconnectFirstMs: 100,
+  reconnectMaxMs: 10_000,
+  lookAgainMs: 15_000,
+};
