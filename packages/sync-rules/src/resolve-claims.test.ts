@@ -105,11 +105,9 @@ describe('a missing claim grants nothing', () => {
 
   test('the other disjuncts still count', async () => {
     const plan = await planOf("t = auth.claim('x') OR n = auth.claim('y') OR b");
-    expect(
-      resolveClaims(plan, { y: 1 })
-        .disjuncts.map(({ params }) => params.length)
-        .sort(),
-    ).toEqual([0, 1]);
+    expect(new Set(resolveClaims(plan, { y: 1 }).disjuncts.map(({ params }) => params.length))).toEqual(
+      new Set([0, 1]),
+    );
   });
 });
 
