@@ -1,1 +1,2 @@
+export { type ClientOptions, createClient } from './browser/create-client.ts';
 export * from './types.ts';

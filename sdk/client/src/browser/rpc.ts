@@ -1,0 +1,47 @@
+import type { ResultFrame } from '../core/query/frame.ts';
+import type { CheckpointInfo, ClientErrorInfo, QueryParameter, Status } from '../types.ts';
+
+/** Calls that are answered; what each gives is what ClientCore gives. */
+export type Call =
+  | { readonly method: 'query'; readonly sql: string; readonly parameters: readonly QueryParameter[] }
+  | { readonly method: 'verify' }
+  | { readonly method: 'export' }
+  | { readonly method: 'signOut' }
+  | { readonly method: 'close' };
+
+export type PageMessage =
+  | {
+      /** The first message, once. */
+      readonly kind: 'open';
+      readonly url: string;
+      readonly project: string;
+      readonly name: string;
+      readonly storage: 'opfs' | 'memory';
+    }
+  | { readonly kind: 'connect' }
+  | { readonly kind: 'disconnect' }
+  | { readonly kind: 'call'; readonly id: number; readonly call: Call }
+  | { readonly kind: 'live'; readonly id: number; readonly sql: string; readonly parameters: readonly QueryParameter[] }
+  | { readonly kind: 'unlive'; readonly id: number }
+  /** Answers `auth`; undefined when the app's callback failed. */
+  | { readonly kind: 'token'; readonly request: number; readonly token: string | undefined };
+
+export type WorkerMessage =
+  | { readonly kind: 'status'; readonly status: Status }
+  | { readonly kind: 'result'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'failure'; readonly id: number; readonly error: ClientErrorInfo }
+  | {
+      readonly kind: 'rows';
+      readonly id: number;
+      readonly frame: ResultFrame;
+      readonly checkpoint: CheckpointInfo | undefined;
+    }
+  | { readonly kind: 'live-failure'; readonly id: number; readonly error: ClientErrorInfo }
+  | { readonly kind: 'auth'; readonly request: number }
+  /** The database could not be opened; nothing further comes. */
+  | { readonly kind: 'fatal'; readonly error: ClientErrorInfo };
+
+/** The buffers of a frame, to be moved rather than copied. */
+export function frameBuffers({ cells, tags, bytes }: ResultFrame): ArrayBuffer[] {
+  return [cells.buffer, tags.buffer, bytes.buffer];
+}

@@ -1,0 +1,11 @@
+import { loadModule } from './browser/load-module.ts';
+import { serveWorker } from './browser/serve-worker.ts';
+import { systemClock } from './system-clock.ts';
+
+serveWorker({
+  loadModule,
+  openSocket: (url, subprotocol) => new WebSocket(url, subprotocol),
+  clock: systemClock,
+  random: Math.random,
+  onStep: undefined,
+});
