@@ -74,6 +74,29 @@ export function appendDirectoryEntry(
   out.varint(entry.keyBytes);
 }
 
+/**
+ * Visits each entry without making objects: the two halves of the row-key hash, and the length of the key that the op's
+ * body begins with. Returns how many there are. @throws MalformedBytesError
+ */
+export function forEachDirectoryEntry(
+  bytes: Uint8Array,
+  visit: (hashLo: number, hashHi: number, keyBytes: number, index: number) => void,
+): number {
+  const reader = new ByteReader(bytes);
+  if (reader.u8() !== CHUNK_VERSION) throw new MalformedBytesError('unknown chunk version');
+  const count = reader.varint();
+  reader.u64();
+  for (let i = 0; i < count; i++) {
+    const hashLo = reader.u32();
+    const hashHi = reader.u32();
+    reader.varint();
+    reader.varint();
+    visit(hashLo, hashHi, reader.varint(), i);
+  }
+  reader.finish();
+  return count;
+}
+
 /** @throws MalformedBytesError */
 export function readDirectory(bytes: Uint8Array): DirectoryEntry[] {
   const reader = new ByteReader(bytes);

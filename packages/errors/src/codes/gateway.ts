@@ -1,3 +1,248 @@
 import { defineCodes } from '../code.ts';
 
-export const gatewayCodes = defineCodes({});
+/** What a client did that the protocol does not allow; docs/protocol.md states the rules. */
+const protocolCodes = defineCodes({
+  PROTOCOL_MALFORMED: {
+    what: 'The client sent a message that is not one of the protocol.',
+    who: 'app',
+    how: 'Use an SDK release that speaks this protocol version; docs/protocol.md describes every message.',
+    retry: 'give-up',
+    close: 1002,
+  },
+  PROTOCOL_FRAME_TYPE: {
+    what: 'The client sent text where the sub-protocol has binary frames, or the reverse.',
+    who: 'app',
+    how: 'Send binary frames with sub-protocol sluice.v1 and text frames with sluice.v1.json.',
+    retry: 'give-up',
+    close: 1003,
+  },
+  PROTOCOL_TOO_LARGE: {
+    what: 'The client sent a message over the size limit.',
+    who: 'app',
+    how: 'Keep each message at or below 256 KB, and at most 1,000 buckets in a hello.',
+    retry: 'give-up',
+    close: 1009,
+  },
+  PROTOCOL_ORDER: {
+    what: 'The client sent a message that cannot come at this point of the session.',
+    who: 'app',
+    how: 'Send hello once, first, and nothing but pings until welcome has arrived.',
+    retry: 'give-up',
+    close: 1002,
+  },
+  PROTOCOL_VERSION: {
+    what: 'The client speaks a protocol version that this gateway does not.',
+    who: 'app',
+    how: 'Install the SDK release that belongs to the gateway; it speaks version {version}.',
+    retry: 'give-up',
+    close: 4406,
+  },
+  PROTOCOL_APPLIED_UNSENT: {
+    what: 'The client acknowledged a checkpoint that it was never sent.',
+    who: 'app',
+    how: 'Acknowledge only checkpoints of this connection, after they are durable.',
+    retry: 'give-up',
+    close: 1002,
+  },
+  PROTOCOL_FLOOD: {
+    what: 'The client sent more messages than a session may.',
+    who: 'app',
+    how: 'Back off, then connect again; a working client sends one message a checkpoint and a ping now and then.',
+    retry: 'retry',
+    close: 4429,
+  },
+  HELLO_TIMEOUT: {
+    what: 'The client did not say hello in time.',
+    who: 'app',
+    how: 'Send hello with a token within 5 seconds of connecting.',
+    retry: 'retry',
+    close: 4408,
+  },
+  CLIENT_SILENT: {
+    what: 'The client did not answer pings.',
+    who: 'nobody',
+    how: 'Nothing to do: the client connects again and resumes.',
+    retry: 'retry',
+    close: 4408,
+  },
+  CLIENT_AHEAD: {
+    what: 'The client holds a checkpoint that the server does not have.',
+    who: 'operator',
+    how: 'The bucket store was set back below what clients applied. Restore it, or start a new epoch of the project, then let clients connect again.',
+    retry: 'wait',
+    close: 4409,
+  },
+});
+
+/** Why a token does not open a session. One word for the client; the project's own log has the detail. */
+const authCodes = defineCodes({
+  AUTH_PROJECT_UNKNOWN: {
+    what: 'There is no such project, or it takes no clients.',
+    who: 'app',
+    how: 'Check the project reference that the app connects with.',
+    retry: 'wait',
+    close: 4404,
+  },
+  AUTH_TOKEN_TOO_LARGE: {
+    what: 'The token is larger than 8 KB.',
+    who: 'tenant',
+    how: 'Put fewer claims into the token; keep lists of what a user may see in the database.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_TOKEN_MALFORMED: {
+    what: 'The token is not a signed JWT in compact form.',
+    who: 'tenant',
+    how: 'Send a JWS of three base64url parts whose header and payload are JSON objects without repeated keys.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_ALGORITHM: {
+    what: 'The token is signed with an algorithm that the project does not allow.',
+    who: 'tenant',
+    how: 'Sign with one of the algorithms in the project’s client auth settings, or change the settings.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_KEY_UNKNOWN: {
+    what: 'The token names no key of the project.',
+    who: 'tenant',
+    how: 'Set the kid header to a key of the project’s key set. A key that was just added is found within 30 seconds.',
+    retry: 'retry',
+    close: 4401,
+  },
+  AUTH_SIGNATURE: {
+    what: 'The token’s signature does not fit.',
+    who: 'tenant',
+    how: 'Sign with the key that this project’s client auth settings hold; a token of another project does not work here.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_EXPIRED: {
+    what: 'The token has expired.',
+    who: 'app',
+    how: 'Give the client a fresh token; it asks for one by itself before the old one ends.',
+    retry: 'retry',
+    close: 4401,
+  },
+  AUTH_NOT_YET_VALID: {
+    what: 'The token is not valid yet.',
+    who: 'tenant',
+    how: 'Check the clock of the server that signs tokens; 30 seconds of difference are allowed.',
+    retry: 'retry',
+    close: 4401,
+  },
+  AUTH_ISSUER: {
+    what: 'The token’s issuer is not the project’s.',
+    who: 'tenant',
+    how: 'Set iss to the issuer in the project’s client auth settings.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_AUDIENCE: {
+    what: 'The token was made for another audience.',
+    who: 'tenant',
+    how: 'Set aud to the audience in the project’s client auth settings.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_CLAIMS: {
+    what: 'A claim that every token needs is missing or of the wrong type.',
+    who: 'tenant',
+    how: 'Give sub as a non-empty text of at most 256 characters, and iat and exp as whole seconds. Claim: {claim}.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_LIFETIME: {
+    what: 'The token lives longer than the project allows.',
+    who: 'tenant',
+    how: 'Make exp at most {maxSeconds} seconds after iat.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_SETTINGS: {
+    what: 'The project’s client auth settings cannot verify any token.',
+    who: 'tenant',
+    how: 'Use a secret of at least 32 bytes for HS256, or a key set of public keys (RSA from 2048 bits) for the others.',
+    retry: 'wait',
+    close: 4401,
+  },
+  AUTH_KEYS_UNAVAILABLE: {
+    what: 'The project’s key set could not be fetched.',
+    who: 'tenant',
+    how: 'Serve the key set as JSON over https, without redirects, within 5 seconds, at most 256 KB and 100 keys.',
+    retry: 'retry',
+    close: 4503,
+  },
+  AUTH_SUBJECT_CHANGED: {
+    what: 'A session’s new token is of another subject.',
+    who: 'app',
+    how: 'Close the connection and open another for the other user, with that user’s own database.',
+    retry: 'give-up',
+    close: 4403,
+  },
+});
+
+/** What the gateway does for its own reasons. */
+const sessionCodes = defineCodes({
+  ORIGIN_REFUSED: {
+    what: 'This origin may not connect.',
+    who: 'operator',
+    how: 'Add the web page’s origin to the gateway’s list of allowed origins.',
+    retry: 'wait',
+    status: 403,
+    close: 1008,
+  },
+  GATEWAY_FULL: {
+    what: 'The gateway has as many connections as it takes.',
+    who: 'operator',
+    how: 'Add gateways, or raise the limit if there is memory for it. Clients try again by themselves.',
+    retry: 'retry',
+    status: 503,
+    close: 1013,
+  },
+  TOO_MANY_CONNECTIONS: {
+    what: 'The user has as many connections as one user may.',
+    who: 'app',
+    how: 'Close connections that are not used; tabs of one browser share one.',
+    retry: 'retry',
+    close: 4429,
+  },
+  CLIENT_SLOW: {
+    what: 'The client took nothing off the wire for too long.',
+    who: 'nobody',
+    how: 'Nothing to do: the client connects again and resumes from its last checkpoint.',
+    retry: 'retry',
+    close: 1013,
+  },
+  GATEWAY_DRAINING: {
+    what: 'The gateway is shutting down.',
+    who: 'nobody',
+    how: 'Nothing to do: the client connects again, to another gateway, and resumes.',
+    retry: 'retry',
+    close: 1012,
+  },
+  SESSION_RESTART: {
+    what: 'What the session reads changed while a checkpoint was being sent.',
+    who: 'nobody',
+    how: 'Nothing to do: the client connects again and resumes from its last checkpoint.',
+    retry: 'retry',
+    close: 1012,
+  },
+  BUCKET_INCONSISTENT: {
+    what: 'The stored rows of a bucket do not add up.',
+    who: 'operator',
+    how: 'Nothing wrong was sent. Start a new epoch of the project, and report it with the project and bucket of the log.',
+    retry: 'wait',
+    close: 1011,
+  },
+  GATEWAY_FAILED: {
+    what: 'The gateway failed at its own work.',
+    who: 'operator',
+    how: 'The log holds the cause under this session’s id. The client connects again by itself.',
+    retry: 'retry',
+    close: 1011,
+  },
+});
+
+export const gatewayCodes = defineCodes({ ...protocolCodes, ...authCodes, ...sessionCodes });

@@ -1,0 +1,277 @@
+import type { BucketStore } from '@sluice/bucket-store';
+import { type Clock, delay, type ProjectId } from '@sluice/domain';
+import { AppError, assert } from '@sluice/errors';
+import type { WakeUps } from '@sluice/op-queue';
+import { PROTOCOL_VERSION } from '@sluice/protocol';
+import type { Logger, Metrics } from '@sluice/telemetry';
+import type { ClientAuth } from './authenticate/client-auth.ts';
+import { fetchJson } from './authenticate/fetch-jwks.ts';
+import { KeySets } from './authenticate/key-sets.ts';
+import { TokenVerifier } from './authenticate/verify-token.ts';
+import { defaultGatewayConfig, type GatewayConfig } from './config.ts';
+import { type Wire, wireOf } from './connection/bind-session.ts';
+import { type Connection, type Listener, listen } from './connection/listen.ts';
+import { gatewayEvents } from './events.ts';
+import { ByteLru } from './feed/byte-lru.ts';
+import { contentBytes, type FeedCaches, framePageBytes } from './feed/project-feed.ts';
+import { limiter } from './limiter.ts';
+import type { SourceMessage } from './model.ts';
+import { type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
+import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
+import { SyncCursor } from './sync-cursor.ts';
+
+/** Who the projects are, as the control plane knows them. */
+export interface ProjectDirectory {
+  /** Undefined when there is no such project or it takes no clients. */
+  projectByRef(ref: string): Promise<{ project: ProjectId; auth: ClientAuth } | undefined>;
+}
+export interface GatewayOptions {
+  readonly store: BucketStore;
+  readonly wakeUps: WakeUps;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics;
+  readonly directory: ProjectDirectory;
+  /** What is left out is as in `defaultGatewayConfig`. */
+  readonly config: Partial<GatewayConfig>;
+}
+export interface GatewayStats {
+  readonly connections: number;
+  readonly sessions: number;
+  readonly projects: number;
+  readonly buckets: number;
+  readonly cacheBytes: number;
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+}
+export interface Gateway {
+  /** `url` is what clients connect to. */
+  listen(): Promise<{ url: string; port: number }>;
+  /** Sends every client away with code 1012, spread over the drain time, and ends. */
+  close(): Promise<void>;
+  stats(): GatewayStats;
+}
+
+interface OpenProject {
+  readonly rooms: ProjectRooms;
+  readonly sessions: Set<Session>;
+}
+
+const KEY_SET = { timeoutMs: 5000, bytesMax: 256 * 1024, cooldownMs: 30_000, refreshMs: 120_000, staleMaxMs: 300_000 };
+const REDUCTIONS_AT_ONCE = 4;
+const CLOSE_WITHIN_MS = 2000;
+
+export function createGateway(options: GatewayOptions): Gateway {
+  return new GatewayApp(options);
+}
+
+class GatewayApp implements Gateway {
+  private readonly options: GatewayOptions & { readonly config: GatewayConfig };
+  private readonly events;
+  private readonly verifier: TokenVerifier;
+  private readonly caches: FeedCaches;
+  private readonly connections = new Map<Session, Wire>();
+  private readonly projectOfSession = new Map<Session, ProjectId>();
+  private readonly openByProject = new Map<ProjectId, OpenProject>();
+  private readonly sessionsByUser = new Map<string, number>();
+  private listener: Listener | undefined;
+  private isDraining = false;
+
+  constructor(options: GatewayOptions) {
+    const { clock, logger, metrics } = options;
+    const config = { ...defaultGatewayConfig, ...options.config };
+    this.options = { ...options, config };
+    this.events = gatewayEvents(logger, metrics);
+    const keySets = new KeySets({
+      clock,
+      ...KEY_SET,
+      fetchJson: (url) => fetchJson(url, { ...KEY_SET, allowPrivate: config.allowPrivateKeySets }),
+    });
+    this.verifier = new TokenVerifier({ clock, keySets, toleranceS: config.tokenToleranceS });
+    this.caches = {
+      pages: new ByteLru(config.cacheBytes, framePageBytes),
+      contents: new ByteLru(config.cacheBytes, contentBytes),
+      limitReductions: limiter(REDUCTIONS_AT_ONCE),
+    };
+  }
+
+  async listen(): Promise<{ url: string; port: number }> {
+    const { host, port, allowedOrigins, connectionsMax } = this.options.config;
+    this.listener = await listen({
+      host,
+      port,
+      allowedOrigins,
+      hasRoom: () => !this.isDraining && this.connections.size < connectionsMax,
+      onConnection: (connection) => this.accept(connection),
+      onRefused: (code) => this.events.upgradeRefused(code),
+      health: () => (this.isDraining ? 'draining' : undefined),
+    });
+    this.events.listening(this.listener.port);
+    const shownHost = host.includes(':') ? `[${host}]` : host;
+    return { url: `ws://${shownHost}:${this.listener.port}/sync`, port: this.listener.port };
+  }
+
+  async close(): Promise<void> {
+    const { clock, config } = this.options;
+    this.isDraining = true;
+    await this.listener?.stop();
+    const sessions = [...this.connections.keys()];
+    this.events.draining(sessions.length);
+    const pauseMs = config.drainMs / Math.max(1, sessions.length);
+    let owedMs = 0;
+    for (const session of sessions) {
+      session.dispatch({ kind: 'refused', error: new AppError('GATEWAY_DRAINING') });
+      owedMs += pauseMs;
+      if (owedMs < 10) continue;
+      await delay(clock, owedMs);
+      owedMs = 0;
+    }
+    if (this.connections.size > 0) await this.allGone();
+    this.listener?.terminate();
+    for (const { rooms } of this.openByProject.values()) rooms.watch.close();
+    this.openByProject.clear();
+  }
+
+  stats(): GatewayStats {
+    const open = [...this.openByProject.values()];
+    const { pages, contents } = this.caches;
+    return {
+      connections: this.connections.size,
+      sessions: open.reduce((sum, { sessions }) => sum + sessions.size, 0),
+      projects: open.length,
+      buckets: open.reduce((sum, { rooms }) => sum + rooms.feed.bucketCount, 0),
+      cacheBytes: pages.bytes + contents.bytes,
+      cacheHits: pages.hits + contents.hits,
+      cacheMisses: pages.misses + contents.misses,
+    };
+  }
+
+  private whenGone: (() => void) | undefined;
+  private allGone(): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.options.clock.setTimer(CLOSE_WITHIN_MS, () => done());
+      const done = (): void => {
+        cancel();
+        this.whenGone = undefined;
+        resolve();
+      };
+      this.whenGone = done;
+    });
+  }
+
+  private accept(connection: Connection): void {
+    const { clock, config } = this.options;
+    const wire: Wire = wireOf({
+      connection,
+      clock,
+      pauseBytes: config.sendBufferPauseBytes,
+      stalledMs: config.sendStalledMs,
+      closeWithinMs: CLOSE_WITHIN_MS,
+      onMessage: (message) => session.dispatch({ kind: 'message', message }),
+      onRefused: (error) => session.dispatch({ kind: 'refused', error }),
+      onHeard: () => session.dispatch({ kind: 'heard' }),
+      onDisconnected: () => {
+        session.dispatch({ kind: 'disconnected' });
+        this.connections.delete(session);
+        if (this.connections.size === 0) this.whenGone?.();
+      },
+    });
+    const session: Session = new Session(wire, this.doors, clock, config.session);
+    this.connections.set(session, wire);
+  }
+
+  private readonly doors: SessionDoors = {
+    verify: async (ref, token) => {
+      const known = await this.options.directory.projectByRef(ref);
+      if (!known) throw new AppError('AUTH_PROJECT_UNKNOWN');
+      return { project: known.project, ...(await this.verifier.verify(known.project, known.auth, token)) };
+    },
+    join: (session, hello, identity) => this.join(session, hello, identity),
+    onClosed: (session, error) => this.leave(session, error),
+  };
+
+  private join(
+    session: Session,
+    hello: Parameters<SessionDoors['join']>[1],
+    identity: Parameters<SessionDoors['join']>[2],
+  ): SessionProject {
+    const { project, subject } = identity;
+    this.takePlace(`${project}:${subject}`);
+    const wire = this.connections.get(session);
+    assert(wire, 'a session joins without a connection');
+    const open = this.openProject(project);
+    open.sessions.add(session);
+    this.projectOfSession.set(session, project);
+    this.events.sessionOpened(session.id, project);
+    const { pingIntervalMs } = this.options.config.session;
+    wire.send({ type: 'welcome', version: PROTOCOL_VERSION, session: session.id, pingIntervalMs });
+    const { watch } = open.rooms;
+    if (watch.source) wire.send(watch.source);
+    const cursor = new SyncCursor(open.rooms, identity.tokenClaims, hello.resume, () =>
+      session.dispatch({ kind: 'news' }),
+    );
+    const sink = { send: wire.sendFrames, ready: () => wire.ready() };
+    return {
+      takeClaims: (next) => cursor.replaceClaims(next.tokenClaims),
+      step: async (how) => {
+        if (how.evenIfBare && !cursor.isBehind) return undefined;
+        const startedMs = this.options.clock.monotonicMs();
+        const sent = await cursor.next(sink, how);
+        if (sent) this.events.checkpointSent(project, sent, this.options.clock.monotonicMs() - startedMs);
+        return sent;
+      },
+      close: () => {
+        cursor.close();
+        this.releasePlace(`${project}:${subject}`);
+      },
+    };
+  }
+
+  private leave(session: Session, error: AppError | undefined): void {
+    const project = this.projectOfSession.get(session);
+    this.projectOfSession.delete(session);
+    this.events.sessionClosed(session.id, project, error);
+    const open = project === undefined ? undefined : this.openByProject.get(project);
+    open?.sessions.delete(session);
+    if (project === undefined || !open || open.sessions.size > 0) return;
+    open.rooms.watch.close();
+    this.openByProject.delete(project);
+  }
+
+  private openProject(project: ProjectId): OpenProject {
+    const known = this.openByProject.get(project);
+    if (known) return known;
+    const { store, wakeUps, clock, config } = this.options;
+    const sessions = new Set<Session>();
+    const tell = (source: SourceMessage) => {
+      for (const session of sessions) session.dispatch({ kind: 'source', message: source });
+    };
+    const rooms = projectRoomsOf({
+      project,
+      store,
+      wakeUps,
+      clock,
+      caches: this.caches,
+      pollMs: config.pollMs,
+      onSource: tell,
+      onProjectChanged: () => {
+        for (const session of sessions) session.dispatch({ kind: 'revalidate' });
+      },
+      onFailure: (error) => this.events.watchFailed(project, error),
+    });
+    const open = { rooms, sessions };
+    this.openByProject.set(project, open);
+    return open;
+  }
+
+  private takePlace(user: string): void {
+    const count = this.sessionsByUser.get(user) ?? 0;
+    if (count >= this.options.config.connectionsPerUserMax) throw new AppError('TOO_MANY_CONNECTIONS');
+    this.sessionsByUser.set(user, count + 1);
+  }
+  private releasePlace(user: string): void {
+    const count = (this.sessionsByUser.get(user) ?? 1) - 1;
+    if (count > 0) this.sessionsByUser.set(user, count);
+    else this.sessionsByUser.delete(user);
+  }
+}

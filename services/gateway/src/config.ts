@@ -1,0 +1,107 @@
+import { type ConfigOf, defineConfig } from '@sluice/config';
+import { LIMITS } from '@sluice/protocol';
+import type { SessionLimits } from './session/state.ts';
+
+/** Everything that bounds or tunes a gateway; handed in, so that tests and the embedded stack choose their own. */
+export interface GatewayConfig {
+  readonly host: string;
+  /** 0 chooses a free one. */
+  readonly port: number;
+  /** Origins of web pages that may connect: `*` allows all, `loopback` those that this machine serves itself. */
+  readonly allowedOrigins: readonly string[];
+  readonly connectionsMax: number;
+  readonly connectionsPerUserMax: number;
+  /** Bytes of encoded pages, and as many of whole buckets, that are kept for the next who needs them. */
+  readonly cacheBytes: number;
+  readonly sendBufferPauseBytes: number;
+  readonly sendStalledMs: number;
+  readonly pollMs: number;
+  /** How far the clock of whoever signs tokens may be off, seconds. */
+  readonly tokenToleranceS: number;
+  /** Lets key sets be fetched over http and from addresses that are not public. */
+  readonly allowPrivateKeySets: boolean;
+  /** Over how long a closing gateway sends its clients away, so that they do not come back all at once. */
+  readonly drainMs: number;
+  readonly session: SessionLimits;
+}
+
+export const defaultSessionLimits: SessionLimits = {
+  helloWithinMs: LIMITS.authenticateWithinMs,
+  verifyWithinMs: 10_000,
+  pingIntervalMs: 20_000,
+  silentMs: 45_000,
+  tokenWarningMs: 60_000,
+  revalidateMs: 4 * 60_000,
+  idleCheckpointMs: 30_000,
+  unappliedMax: 64,
+  unappliedBytesMax: 16 * 1024 * 1024,
+  messagesBurst: 200,
+  messagesPerS: 50,
+};
+
+export const defaultGatewayConfig: GatewayConfig = {
+  host: '127.0.0.1',
+  port: 0,
+  allowedOrigins: ['loopback'],
+  connectionsMax: 15_000,
+  connectionsPerUserMax: 200,
+  cacheBytes: 64 * 1024 * 1024,
+  sendBufferPauseBytes: 1024 * 1024,
+  sendStalledMs: 30_000,
+  pollMs: 2_000,
+  tokenToleranceS: 30,
+  allowPrivateKeySets: false,
+  drainMs: 5_000,
+  session: defaultSessionLimits,
+};
+
+export const gatewaySettings = defineConfig({
+  SLUICE_GATEWAY_HOST: { type: 'string', default: '127.0.0.1', meaning: 'address that clients connect to' },
+  SLUICE_GATEWAY_PORT: { type: 'integer', default: 7400, min: 0, max: 65_535, meaning: 'port that clients connect to' },
+  SLUICE_GATEWAY_ORIGINS: {
+    type: 'list',
+    default: defaultGatewayConfig.allowedOrigins,
+    meaning: 'origins of the pages that may connect, as https://app.example; loopback: pages of this machine; *: all',
+  },
+  SLUICE_GATEWAY_CONNECTIONS_MAX: {
+    type: 'integer',
+    default: defaultGatewayConfig.connectionsMax,
+    min: 1,
+    max: 100_000,
+    meaning: 'open connections that this process takes',
+  },
+  SLUICE_GATEWAY_CACHE_BYTES: {
+    type: 'integer',
+    default: defaultGatewayConfig.cacheBytes,
+    min: 1024 * 1024,
+    max: 16 * 1024 * 1024 * 1024,
+    unit: 'bytes',
+    meaning: 'memory for encoded pages of buckets, and as much again for whole buckets',
+  },
+  SLUICE_GATEWAY_DRAIN_MS: {
+    type: 'integer',
+    default: defaultGatewayConfig.drainMs,
+    min: 0,
+    max: 60_000,
+    unit: 'milliseconds',
+    meaning: 'how long a stopping gateway takes to send its clients away',
+  },
+  SLUICE_GATEWAY_PRIVATE_KEY_SETS: {
+    type: 'boolean',
+    default: false,
+    meaning: 'lets key sets be fetched over http and from private addresses; never on a hosted gateway',
+  },
+});
+
+export function gatewayConfigFrom(settings: ConfigOf<typeof gatewaySettings>): GatewayConfig {
+  return {
+    ...defaultGatewayConfig,
+    host: settings.SLUICE_GATEWAY_HOST,
+    port: settings.SLUICE_GATEWAY_PORT,
+    allowedOrigins: settings.SLUICE_GATEWAY_ORIGINS,
+    connectionsMax: settings.SLUICE_GATEWAY_CONNECTIONS_MAX,
+    cacheBytes: settings.SLUICE_GATEWAY_CACHE_BYTES,
+    drainMs: settings.SLUICE_GATEWAY_DRAIN_MS,
+    allowPrivateKeySets: settings.SLUICE_GATEWAY_PRIVATE_KEY_SETS,
+  };
+}

@@ -1,0 +1,125 @@
+import { ByteReader, ByteWriter, MalformedBytesError } from '@sluice/domain';
+import { forEachDirectoryEntry, forEachOp, OP_PUT } from '@sluice/protocol';
+
+/** Rows of one bucket in one reduction. Past it, the typed arrays below would overflow their 32-bit numbers. */
+const OPS_MAX = 2 ** 28;
+const EMPTY = 0xffffffff;
+
+/**
+ * Finds, over the chunks of a bucket in their order, which ops are the newest of their row and put it (L13: nothing
+ * older is sent). Ops are numbered in the order they are offered. Keys are told apart by hash first and then by their
+ * bytes, because the hash resists no adversary. About 40 bytes a row while it is being built, one bit an op afterwards.
+ */
+export class LiveOps {
+  private slots = new Uint32Array(1024).fill(EMPTY);
+  private rows = 0;
+  private hashLo = new Uint32Array(512);
+  private hashHi = new Uint32Array(512);
+  private keyStart = new Uint32Array(512);
+  private newestOp = new Uint32Array(512);
+  private readonly keys = new ByteWriter(8192);
+  private ops = 0;
+  private live = new Uint8Array(256);
+  /** Ops that are live, over everything that was offered. */
+  liveOps = 0;
+
+  /** @throws MalformedBytesError when directory and payload do not fit each other */
+  offer(directory: Uint8Array, payload: Uint8Array): number {
+    const bodies: number[] = [];
+    const count = forEachOp(payload, (kind, start, end) => bodies.push(kind, start, end));
+    const listed = forEachDirectoryEntry(directory, (hashLo, hashHi, keyBytes, index) => {
+      const start = bodies[index * 3 + 1];
+      const end = bodies[index * 3 + 2];
+      if (start === undefined || end === undefined || start + keyBytes > end)
+        throw new MalformedBytesError('directory does not fit the payload');
+      this.offerOp(bodies[index * 3] === OP_PUT, hashLo, hashHi, payload.subarray(start, start + keyBytes));
+    });
+    if (listed !== count) throw new MalformedBytesError('directory does not fit the payload');
+    return count;
+  }
+
+  /** Whether the op of this number is the newest of its row, and a put. */
+  isLive(op: number): boolean {
+    return ((this.live[op >> 3] ?? 0) & (1 << (op & 7))) !== 0;
+  }
+
+  /** Frees everything that `isLive` does not need. */
+  finish(): void {
+    this.slots = new Uint32Array(0);
+    this.hashLo = this.hashHi = this.keyStart = this.newestOp = this.slots;
+    this.keys.bytes = new Uint8Array(0);
+  }
+  get bytes(): number {
+    return this.live.length;
+  }
+
+  private offerOp(isPut: boolean, hashLo: number, hashHi: number, key: Uint8Array): void {
+    const op = this.ops++;
+    if (op >= OPS_MAX) throw new MalformedBytesError('too many ops in one bucket');
+    if (op >> 3 >= this.live.length) this.live = grown(this.live);
+    const row = this.rowOf(hashLo, hashHi, key);
+    const older = this.newestOp[row] as number;
+    if (older !== EMPTY) this.setLive(older, false);
+    this.newestOp[row] = op;
+    if (isPut) this.setLive(op, true);
+  }
+
+  private rowOf(hashLo: number, hashHi: number, key: Uint8Array): number {
+    const mask = this.slots.length - 1;
+    let slot = (hashLo ^ hashHi) & mask;
+    for (;;) {
+      const row = this.slots[slot] as number;
+      if (row === EMPTY) return this.addRow(slot, hashLo, hashHi, key);
+      if (this.hashLo[row] === hashLo && this.hashHi[row] === hashHi && this.isKey(row, key)) return row;
+      slot = (slot + 1) & mask;
+    }
+  }
+
+  private isKey(row: number, key: Uint8Array): boolean {
+    const reader = new ByteReader(this.keys.bytes, this.keyStart[row], this.keys.length);
+    return Buffer.compare(reader.blob(), key) === 0;
+  }
+
+  private addRow(slot: number, hashLo: number, hashHi: number, key: Uint8Array): number {
+    const row = this.rows++;
+    if (row === this.hashLo.length) {
+      this.hashLo = grown(this.hashLo);
+      this.hashHi = grown(this.hashHi);
+      this.keyStart = grown(this.keyStart);
+      this.newestOp = grown(this.newestOp);
+    }
+    this.slots[slot] = row;
+    this.hashLo[row] = hashLo;
+    this.hashHi[row] = hashHi;
+    this.keyStart[row] = this.keys.length;
+    this.keys.blob(key);
+    this.newestOp[row] = EMPTY;
+    if (this.rows * 2 > this.slots.length) this.rehash();
+    return row;
+  }
+
+  private rehash(): void {
+    this.slots = new Uint32Array(this.slots.length * 2).fill(EMPTY);
+    const mask = this.slots.length - 1;
+    for (let row = 0; row < this.rows; row++) {
+      let slot = ((this.hashLo[row] as number) ^ (this.hashHi[row] as number)) & mask;
+      while (this.slots[slot] !== EMPTY) slot = (slot + 1) & mask;
+      this.slots[slot] = row;
+    }
+  }
+
+  private setLive(op: number, isLive: boolean): void {
+    const byte = this.live[op >> 3] as number;
+    const bit = 1 << (op & 7);
+    const was = (byte & bit) !== 0;
+    if (was === isLive) return;
+    this.live[op >> 3] = isLive ? byte | bit : byte & ~bit;
+    this.liveOps += isLive ? 1 : -1;
+  }
+}
+
+function grown<T extends Uint8Array | Uint32Array>(array: T): T {
+  const larger = new (array.constructor as new (length: number) => T)(array.length * 2);
+  larger.set(array);
+  return larger;
+}

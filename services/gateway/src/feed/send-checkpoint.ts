@@ -1,0 +1,157 @@
+import type { BucketTotals } from '@sluice/bucket-store';
+import type { BucketId, Checkpoint, Lsn } from '@sluice/domain';
+import { type BucketSum, encodeServerMessage } from '@sluice/protocol';
+import type { StepPlan } from './plan-step.ts';
+import type { FramePage, ProjectFeed } from './project-feed.ts';
+
+/** Where encoded messages go. */
+export interface FrameSink {
+  /** Sends the frames in one write. */
+  send(frames: readonly Uint8Array[]): void;
+  /** Resolves when there is room; rejects when the connection is over. */
+  ready(): Promise<void>;
+}
+
+export interface CheckpointToSend {
+  readonly checkpoint: Checkpoint;
+  /** The checkpoint after which extended buckets' changes begin. */
+  readonly after: Lsn;
+  readonly reset: boolean;
+  readonly plan: StepPlan;
+  /** Encoded messages that go before `checkpoint`. */
+  readonly prelude: readonly Uint8Array[];
+  /** Called when the first byte is about to leave: from here on a failure costs the connection. */
+  readonly onBegin: () => void;
+  /** Called before `checkpoint-end`: throws when what was sent can no longer be trusted to be of one checkpoint. */
+  readonly confirm: () => void;
+}
+
+/** Buckets whose first pages are read together, and rows of theirs; bounds what one session makes us hold. */
+const GROUP_BUCKETS_MAX = 32;
+const GROUP_ROWS_MAX = 20_000;
+/** Frames are gathered up to this size, so that a small checkpoint leaves in one write. Bytes. */
+const WRITE_BYTES = 64 * 1024;
+
+/**
+ * Sends one checkpoint from `checkpoint` to `checkpoint-end`, under the sink's back-pressure. Returns the bytes sent.
+ */
+export async function sendCheckpoint(feed: ProjectFeed, step: CheckpointToSend, sink: FrameSink): Promise<number> {
+  const { checkpoint, plan } = step;
+  const { epoch, lsn, committedAtMs } = checkpoint;
+  const span = { after: step.after, through: lsn };
+  const extendGroups = groupsOf(plan.extend, () => 0);
+  const replaceTotals = await Promise.all(plan.replace.map((bucket) => feed.totals(bucket, lsn, undefined)));
+  const rowsOf = new Map(plan.replace.map((bucket, i) => [bucket, (replaceTotals[i] as BucketTotals).rows]));
+  let firstPages = await firstPagesOf(feed, extendGroups[0] ?? [], span);
+  const writer = new GatheringWriter(sink);
+  step.onBegin();
+  for (const frame of step.prelude) writer.add(frame);
+  writer.add(
+    encodeServerMessage({
+      type: 'checkpoint',
+      epoch,
+      lsn,
+      committedAtMs,
+      reset: step.reset,
+      drop: plan.drop,
+      replace: plan.replace.map((bucket) => feed.announce(bucket)),
+      extend: plan.extend.map((bucket) => feed.announce(bucket)),
+      ...knownSize(firstPages, replaceTotals),
+    }),
+  );
+  const sums: BucketSum[] = plan.replace.map((bucket, i) => sumOf(feed, bucket, replaceTotals[i] as BucketTotals));
+  for (const [i, group] of extendGroups.entries()) {
+    if (i > 0) firstPages = await firstPagesOf(feed, group, span);
+    for (const [j, bucket] of group.entries()) {
+      const first = firstPages[j] as FramePage;
+      for (let page = first; ; ) {
+        await writer.addAll(page);
+        if (page.next === undefined) break;
+        page = await feed.changes(bucket, span, page.next);
+      }
+      sums.push(sumOf(feed, bucket, await feed.totals(bucket, lsn, { after: step.after, page: first })));
+    }
+  }
+  for (const group of groupsOf(plan.replace, (bucket) => rowsOf.get(bucket) ?? 0)) {
+    const contents = group.map((bucket) => feed.content(bucket, lsn, rowsOf.get(bucket) ?? 0));
+    const firsts = await Promise.all(contents.map((content) => content.next()));
+    for (const [i, content] of contents.entries()) {
+      const first = firsts[i];
+      if (first && !first.done) await writer.addAll(first.value);
+      for await (const page of content) await writer.addAll(page);
+    }
+  }
+  step.confirm();
+  writer.add(encodeServerMessage({ type: 'checkpoint-end', epoch, lsn, sums }));
+  writer.flush();
+  return writer.bytes;
+}
+
+function firstPagesOf(
+  feed: ProjectFeed,
+  buckets: readonly BucketId[],
+  span: { after: Lsn; through: Lsn },
+): Promise<FramePage[]> {
+  return Promise.all(buckets.map((bucket) => feed.changes(bucket, span, undefined)));
+}
+
+/** For progress alone: rows of replaced buckets are counted, changes beyond the first pages are not. */
+function knownSize(
+  firstPages: readonly FramePage[],
+  totals: readonly BucketTotals[],
+): { totalOps: number; totalBytes: number } {
+  const totalOps =
+    firstPages.reduce((sum, page) => sum + page.ops, 0) + totals.reduce((sum, total) => sum + total.rows, 0);
+  const isWhole = totals.length === 0 && firstPages.every((page) => page.next === undefined);
+  return { totalOps, totalBytes: isWhole ? firstPages.reduce((sum, page) => sum + page.bytes, 0) : 0 };
+}
+
+function sumOf(feed: ProjectFeed, bucket: BucketId, { checksum, rows }: BucketTotals): BucketSum {
+  return { no: feed.announce(bucket).no, checksum, rows };
+}
+
+function groupsOf(buckets: readonly BucketId[], rowsOf: (bucket: BucketId) => number): BucketId[][] {
+  const groups: BucketId[][] = [];
+  let open: BucketId[] = [];
+  let rows = 0;
+  for (const bucket of buckets) {
+    rows += rowsOf(bucket);
+    if (open.length > 0 && (open.length === GROUP_BUCKETS_MAX || rows > GROUP_ROWS_MAX)) {
+      groups.push(open);
+      open = [];
+      rows = rowsOf(bucket);
+    }
+    open.push(bucket);
+  }
+  if (open.length > 0) groups.push(open);
+  return groups;
+}
+
+class GatheringWriter {
+  bytes = 0;
+  private frames: Uint8Array[] = [];
+  private gathered = 0;
+  private readonly sink: FrameSink;
+
+  constructor(sink: FrameSink) {
+    this.sink = sink;
+  }
+  add(frame: Uint8Array): void {
+    this.frames.push(frame);
+    this.gathered += frame.length;
+    this.bytes += frame.length;
+  }
+  async addAll(page: FramePage): Promise<void> {
+    for (const frame of page.frames) {
+      this.add(frame);
+      if (this.gathered < WRITE_BYTES) continue;
+      this.flush();
+      await this.sink.ready();
+    }
+  }
+  flush(): void {
+    if (this.frames.length > 0) this.sink.send(this.frames);
+    this.frames = [];
+    this.gathered = 0;
+  }
+}

@@ -1,0 +1,302 @@
+import { compareCheckpoints, type Epoch, type Lsn } from '@sluice/domain';
+import { AppError, unreachable } from '@sluice/errors';
+import { type ClientMessage, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
+import type { Identity, OpenState, SessionLimits, SessionState, VerifyPurpose } from './state.ts';
+
+export type SessionEvent =
+  | { readonly kind: 'message'; readonly message: ClientMessage }
+  /** Input that is no message, or a refusal from outside the protocol. */
+  | { readonly kind: 'refused'; readonly error: AppError }
+  | { readonly kind: 'verified'; readonly identity: Identity }
+  | { readonly kind: 'verify-failed'; readonly error: AppError }
+  /** Something of the session's may have changed. */
+  | { readonly kind: 'news' }
+  | {
+      readonly kind: 'step-done';
+      readonly sent: { readonly epoch: Epoch; readonly lsn: Lsn; readonly bytes: number } | undefined;
+    }
+  /** `hasBegun`: part of a checkpoint was sent, so the connection cannot go on. */
+  | { readonly kind: 'step-failed'; readonly error: AppError; readonly hasBegun: boolean }
+  | { readonly kind: 'source'; readonly message: ServerMessage }
+  | { readonly kind: 'heard' }
+  | { readonly kind: 'revalidate' }
+  | { readonly kind: 'tick' }
+  | { readonly kind: 'disconnected' };
+
+export type SessionEffect =
+  | { readonly kind: 'verify'; readonly purpose: VerifyPurpose; readonly token: string | undefined }
+  /** The session is open: join the project, answer welcome. */
+  | { readonly kind: 'join'; readonly identity: Identity }
+  /** New claims of the same subject. */
+  | { readonly kind: 'take-claims'; readonly identity: Identity }
+  | { readonly kind: 'step'; readonly evenIfBare: boolean }
+  | { readonly kind: 'send'; readonly message: ServerMessage }
+  | { readonly kind: 'ping' }
+  | { readonly kind: 'close'; readonly error: AppError };
+
+export interface Advance {
+  readonly state: SessionState;
+  readonly effects: readonly SessionEffect[];
+}
+
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 10_000;
+
+/**
+ * The session's protocol: what may come when, and what follows from it. Pure; a driver carries the effects out in order
+ * and reports back with events. Once closed, nothing has any effect.
+ */
+export function advance(state: SessionState, event: SessionEvent, nowMs: number, limits: SessionLimits): Advance {
+  if (state.phase === 'closed') return { state, effects: [] };
+  switch (event.kind) {
+    case 'message':
+      return onMessage({ ...state, lastHeardMs: nowMs }, event.message, nowMs, limits);
+    case 'heard':
+      return { state: { ...state, lastHeardMs: nowMs }, effects: [] };
+    case 'refused':
+      return closed(state, event.error);
+    case 'disconnected':
+      return { state: { ...state, phase: 'closed' }, effects: [] };
+    case 'verified':
+      return onVerified(state, event.identity, nowMs, limits);
+    case 'verify-failed':
+      return onVerifyFailed(state, event.error, nowMs, limits);
+    case 'tick':
+      return onTick(state, nowMs, limits);
+    case 'news':
+    case 'step-done':
+    case 'step-failed':
+    case 'source':
+    case 'revalidate':
+      return state.phase === 'open' ? onOpenEvent(state, event, nowMs, limits) : { state, effects: [] };
+    default:
+      return unreachable(event);
+  }
+}
+
+type Alive = Exclude<SessionState, { phase: 'closed' }>;
+
+function onMessage(state: Alive, message: ClientMessage, nowMs: number, limits: SessionLimits): Advance {
+  const paid = isExpectedApplied(state, message) ? state : charged(state, nowMs, limits);
+  if (paid.allowance < 0) return closed(state, new AppError('PROTOCOL_FLOOD'));
+  switch (message.type) {
+    case 'ping':
+      return { state: paid, effects: [{ kind: 'send', message: { type: 'pong', nonce: message.nonce } }] };
+    case 'hello':
+      return onHello(paid, message, nowMs, limits);
+    case 'token':
+      return onToken(paid, message.token);
+    case 'applied':
+      return onApplied(paid, message, limits);
+    default:
+      return unreachable(message);
+  }
+}
+
+function onHello(
+  state: Alive,
+  hello: Extract<ClientMessage, { type: 'hello' }>,
+  nowMs: number,
+  limits: SessionLimits,
+): Advance {
+  if (state.phase !== 'greeting') return closed(state, outOfOrder('a second hello'));
+  if (hello.version !== PROTOCOL_VERSION)
+    return closed(state, new AppError('PROTOCOL_VERSION', { details: { version: PROTOCOL_VERSION } }));
+  return {
+    state: { ...state, phase: 'authenticating', deadlineMs: nowMs + limits.verifyWithinMs },
+    effects: [{ kind: 'verify', purpose: 'hello', token: hello.token }],
+  };
+}
+
+function onToken(state: Alive, token: string): Advance {
+  if (state.phase !== 'open') return closed(state, outOfOrder('a token before welcome'));
+  if (state.verifying) return { state: { ...state, nextToken: token }, effects: [] };
+  return verifying(state, 'token', token);
+}
+
+function onApplied(state: Alive, applied: { epoch: Epoch; lsn: Lsn }, limits: SessionLimits): Advance {
+  if (state.phase !== 'open') return closed(state, outOfOrder('applied before welcome'));
+  if (!state.newest || compareCheckpoints(applied, state.newest) > 0)
+    return closed(state, new AppError('PROTOCOL_APPLIED_UNSENT'));
+  const unapplied = state.unapplied.filter((sent) => compareCheckpoints(sent, applied) > 0);
+  return stepIfDue({ ...state, unapplied }, limits);
+}
+
+function onVerified(state: Alive, identity: Identity, nowMs: number, limits: SessionLimits): Advance {
+  if (state.phase === 'authenticating') return opened(state, identity, nowMs, limits);
+  if (state.phase !== 'open') return { state, effects: [] };
+  if (identity.subject !== state.identity.subject || identity.project !== state.identity.project)
+    return closed(state, new AppError('AUTH_SUBJECT_CHANGED'));
+  const isNew = state.verifying === 'token';
+  const fresh: OpenState = {
+    ...state,
+    identity: isNew ? identity : state.identity,
+    wasWarned: isNew ? false : state.wasWarned,
+    verifying: undefined,
+    revalidateDueMs: nowMs + limits.revalidateMs,
+  };
+  const effects: SessionEffect[] = isNew ? [{ kind: 'take-claims', identity }] : [];
+  return withNextToken(fresh, effects);
+}
+
+function onVerifyFailed(state: Alive, error: AppError, nowMs: number, limits: SessionLimits): Advance {
+  if (state.phase !== 'open') return closed(state, error);
+  // A key server that is down does not end sessions: their tokens were good, and end by themselves.
+  const isTransient = state.verifying === 'revalidate' && error.code === 'AUTH_KEYS_UNAVAILABLE';
+  if (!isTransient) return closed(state, error);
+  return withNextToken({ ...state, verifying: undefined, revalidateDueMs: nowMs + limits.revalidateMs }, []);
+}
+
+function withNextToken(state: OpenState, effects: readonly SessionEffect[]): Advance {
+  if (state.nextToken === undefined) return { state, effects };
+  const next = verifying({ ...state, nextToken: undefined }, 'token', state.nextToken);
+  return { state: next.state, effects: [...effects, ...next.effects] };
+}
+
+function onOpenEvent(
+  state: OpenState,
+  event: Extract<SessionEvent, { kind: 'news' | 'step-done' | 'step-failed' | 'source' | 'revalidate' }>,
+  nowMs: number,
+  limits: SessionLimits,
+): Advance {
+  switch (event.kind) {
+    case 'news':
+      return stepIfDue({ ...state, hasNews: true }, limits);
+    case 'step-done':
+      return onStepDone(state, event.sent, nowMs, limits);
+    case 'step-failed':
+      return onStepFailed(state, event.error, event.hasBegun, nowMs);
+    case 'source':
+      return { state, effects: [{ kind: 'send', message: event.message }] };
+    case 'revalidate':
+      return state.verifying ? { state, effects: [] } : verifying(state, 'revalidate', undefined);
+  }
+}
+
+function onStepDone(
+  state: OpenState,
+  sent: { epoch: Epoch; lsn: Lsn; bytes: number } | undefined,
+  nowMs: number,
+  limits: SessionLimits,
+): Advance {
+  const idle: OpenState = { ...state, isStepping: false, failures: 0, retryDueMs: undefined };
+  if (!sent) return stepIfDue(idle, limits);
+  const told: OpenState = {
+    ...idle,
+    bareDueMs: nowMs + limits.idleCheckpointMs,
+    unapplied: [...idle.unapplied, sent],
+    newest: { epoch: sent.epoch, lsn: sent.lsn },
+  };
+  return stepIfDue(told, limits);
+}
+
+function onStepFailed(state: OpenState, error: AppError, hasBegun: boolean, nowMs: number): Advance {
+  if (hasBegun || error.definition.retry !== 'retry' || error.definition.close !== undefined)
+    return closed(state, error);
+  const waitMs = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** state.failures);
+  const waiting: OpenState = {
+    ...state,
+    isStepping: false,
+    hasNews: true,
+    failures: state.failures + 1,
+    retryDueMs: nowMs + waitMs,
+  };
+  return { state: waiting, effects: [] };
+}
+
+function onTick(state: Alive, nowMs: number, limits: SessionLimits): Advance {
+  if (state.phase !== 'open')
+    return nowMs < state.deadlineMs ? { state, effects: [] } : closed(state, new AppError('HELLO_TIMEOUT'));
+  if (nowMs >= state.identity.expiresAtMs) return closed(state, new AppError('AUTH_EXPIRED'));
+  if (nowMs - state.lastHeardMs >= limits.silentMs) return closed(state, new AppError('CLIENT_SILENT'));
+  const effects: SessionEffect[] = [];
+  let next = state;
+  if (nowMs >= next.pingDueMs) {
+    effects.push({ kind: 'ping' });
+    next = { ...next, pingDueMs: nowMs + limits.pingIntervalMs };
+  }
+  const endsInMs = next.identity.expiresAtMs - nowMs;
+  if (!next.wasWarned && endsInMs <= limits.tokenWarningMs) {
+    effects.push({ kind: 'send', message: { type: 'token-expiring', inMs: Math.floor(endsInMs) } });
+    next = { ...next, wasWarned: true };
+  }
+  if (nowMs >= next.revalidateDueMs) {
+    next = { ...next, revalidateDueMs: nowMs + limits.revalidateMs };
+    if (!next.verifying) {
+      effects.push({ kind: 'verify', purpose: 'revalidate', token: undefined });
+      next = { ...next, verifying: 'revalidate' };
+    }
+  }
+  return onStepTimers(next, effects, nowMs, limits);
+}
+
+function onStepTimers(state: OpenState, effects: SessionEffect[], nowMs: number, limits: SessionLimits): Advance {
+  let next = state;
+  if (next.retryDueMs !== undefined && nowMs >= next.retryDueMs) next = { ...next, retryDueMs: undefined };
+  if (nowMs >= next.bareDueMs) {
+    next = { ...next, bareDueMs: nowMs + limits.idleCheckpointMs };
+    if (!next.isStepping && !next.hasNews && next.unapplied.length === 0) {
+      effects.push({ kind: 'step', evenIfBare: true });
+      return { state: { ...next, isStepping: true }, effects };
+    }
+  }
+  const due = stepIfDue(next, limits);
+  return { state: due.state, effects: [...effects, ...due.effects] };
+}
+
+/** One step at a time; news that comes meanwhile becomes the next one. */
+function stepIfDue(state: OpenState, limits: SessionLimits): Advance {
+  const { isStepping, hasNews, retryDueMs, unapplied } = state;
+  if (isStepping || !hasNews || retryDueMs !== undefined) return { state, effects: [] };
+  const unappliedBytes = unapplied.reduce((sum, sent) => sum + sent.bytes, 0);
+  if (unapplied.length >= limits.unappliedMax || unappliedBytes >= limits.unappliedBytesMax)
+    return { state, effects: [] };
+  return { state: { ...state, isStepping: true, hasNews: false }, effects: [{ kind: 'step', evenIfBare: false }] };
+}
+
+function opened(state: Alive, identity: Identity, nowMs: number, limits: SessionLimits): Advance {
+  const { lastHeardMs, allowance, allowanceAtMs } = state;
+  const open: OpenState = {
+    phase: 'open',
+    lastHeardMs,
+    allowance,
+    allowanceAtMs,
+    pingDueMs: nowMs + limits.pingIntervalMs,
+    identity,
+    wasWarned: false,
+    verifying: undefined,
+    nextToken: undefined,
+    revalidateDueMs: nowMs + limits.revalidateMs,
+    isStepping: false,
+    hasNews: false,
+    retryDueMs: undefined,
+    failures: 0,
+    bareDueMs: nowMs + limits.idleCheckpointMs,
+    unapplied: [],
+    newest: undefined,
+  };
+  return { state: open, effects: [{ kind: 'join', identity }] };
+}
+
+function verifying(state: OpenState, purpose: VerifyPurpose, token: string | undefined): Advance {
+  return { state: { ...state, verifying: purpose }, effects: [{ kind: 'verify', purpose, token }] };
+}
+
+/** An acknowledgement that was waited for costs nothing: a fast stream of checkpoints brings as many of them. */
+function isExpectedApplied(state: Alive, message: ClientMessage): boolean {
+  if (message.type !== 'applied' || state.phase !== 'open') return false;
+  const [oldest] = state.unapplied;
+  return oldest !== undefined && compareCheckpoints(message, oldest) >= 0;
+}
+function charged<S extends Alive>(state: S, nowMs: number, limits: SessionLimits): S {
+  const earned = (Math.max(0, nowMs - state.allowanceAtMs) / 1000) * limits.messagesPerS;
+  const allowance = Math.min(limits.messagesBurst, state.allowance + earned) - 1;
+  return { ...state, allowance, allowanceAtMs: nowMs };
+}
+
+function outOfOrder(what: string): AppError {
+  return new AppError('PROTOCOL_ORDER', { internal: what });
+}
+function closed(state: Alive, error: AppError): Advance {
+  return { state: { ...state, phase: 'closed' }, effects: [{ kind: 'close', error }] };
+}

@@ -1,0 +1,84 @@
+import type { Epoch, Lsn, ProjectId } from '@sluice/domain';
+
+/** What a verified token says about a session. */
+export interface Identity {
+  readonly project: ProjectId;
+  readonly subject: string;
+  readonly tokenClaims: Readonly<Record<string, unknown>>;
+  /** When the session must have another token or end, Unix milliseconds. */
+  readonly expiresAtMs: number;
+}
+
+export interface SessionLimits {
+  readonly helloWithinMs: number;
+  /** How long the verification of a hello may take; a key set may have to be fetched for it. */
+  readonly verifyWithinMs: number;
+  readonly pingIntervalMs: number;
+  /** A client from which nothing came for so long is gone. */
+  readonly silentMs: number;
+  /** How long before its token ends the client is told. */
+  readonly tokenWarningMs: number;
+  /** How often a long session's token is checked against the project's present settings and keys. */
+  readonly revalidateMs: number;
+  /** An idle session is told the newest checkpoint this often. */
+  readonly idleCheckpointMs: number;
+  /** Sent and not yet acknowledged, at most; newer checkpoints wait and become one. */
+  readonly unappliedMax: number;
+  readonly unappliedBytesMax: number;
+  /** Messages that a client may send at once, and a second from then on. */
+  readonly messagesBurst: number;
+  readonly messagesPerS: number;
+}
+
+export type VerifyPurpose = 'hello' | 'token' | 'revalidate';
+
+/** Everything below is plain data; `advance` makes the next from it. */
+export type SessionState =
+  | (Common & { readonly phase: 'greeting' | 'authenticating'; readonly deadlineMs: number })
+  | OpenState
+  | (Common & { readonly phase: 'closed' });
+
+interface Common {
+  readonly lastHeardMs: number;
+  readonly pingDueMs: number;
+  readonly allowance: number;
+  readonly allowanceAtMs: number;
+}
+export interface OpenState extends Common {
+  readonly phase: 'open';
+  readonly identity: Identity;
+  readonly wasWarned: boolean;
+  readonly verifying: VerifyPurpose | undefined;
+  /** A token that came while another was being verified. */
+  readonly nextToken: string | undefined;
+  readonly revalidateDueMs: number;
+  readonly isStepping: boolean;
+  readonly hasNews: boolean;
+  /** A failed step is tried again then. */
+  readonly retryDueMs: number | undefined;
+  readonly failures: number;
+  readonly bareDueMs: number;
+  readonly unapplied: readonly { readonly epoch: Epoch; readonly lsn: Lsn; readonly bytes: number }[];
+  /** The newest checkpoint that the client may acknowledge: the last one sent, or the one it resumed from. */
+  readonly newest: { readonly epoch: Epoch; readonly lsn: Lsn } | undefined;
+}
+
+export function initialState(nowMs: number, limits: SessionLimits): SessionState {
+  return {
+    phase: 'greeting',
+    deadlineMs: nowMs + limits.helloWithinMs,
+    lastHeardMs: nowMs,
+    pingDueMs: nowMs + limits.pingIntervalMs,
+    allowance: limits.messagesBurst,
+    allowanceAtMs: nowMs,
+  };
+}
+
+/** When the state next wants a tick, Unix milliseconds. */
+export function nextDueMs(state: SessionState, limits: SessionLimits): number | undefined {
+  if (state.phase === 'closed') return undefined;
+  if (state.phase !== 'open') return state.deadlineMs;
+  const { identity, wasWarned, pingDueMs, revalidateDueMs, bareDueMs, retryDueMs } = state;
+  const tokenDueMs = wasWarned ? identity.expiresAtMs : identity.expiresAtMs - limits.tokenWarningMs;
+  return Math.min(tokenDueMs, pingDueMs, revalidateDueMs, bareDueMs, retryDueMs ?? Number.POSITIVE_INFINITY);
+}
