@@ -111,7 +111,10 @@ function parseFrom(context: ParseContext, fields: Fields): FromTable | undefined
 
 function rangeProblem(range: Fields): { message: string; hint: string } | undefined {
   if (range.inh !== true) {
-    return { message: 'ONLY is not supported.', hint: 'Leave ONLY out; tables with children cannot be synced.' };
+    return {
+      message: 'ONLY is not supported.',
+      hint: 'Leave ONLY out: a stream reads the rows of the named table itself.',
+    };
   }
   const extra = unexpectedField(range, ['schemaname', 'relname', 'inh', 'relpersistence', 'alias', 'location']);
   if (extra !== undefined) return { message: 'A table is named by schema and name only.', hint: 'Write schema.table.' };
