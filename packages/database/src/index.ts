@@ -22,6 +22,7 @@ export type { ProjectOverview, ProjectRecord } from './repositories/projects.ts'
 export type { RulesRecord, RulesState, RulesSummary } from './repositories/rules-versions.ts';
 export type {
   SourceAddress,
+  SourceFinding,
   SourceRecord,
   SourceState,
   TlsMode,

@@ -4,7 +4,7 @@ export const configDefinition = defineConfig({
   CONTROL_PLANE_TOKEN: {
     type: 'string',
     secret: true,
-    meaning: 'The operator API token that every request must carry; at least 32 characters.',
+    meaning: 'The operator API token that every request must carry; 32 random characters or more.',
   },
   CONTROL_PLANE_PORT: {
     type: 'integer',

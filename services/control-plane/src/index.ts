@@ -1,4 +1,4 @@
-export type { ProjectChange } from '@sluice/database';
+export type { ProjectChange, SourceFinding } from '@sluice/database';
 export { type ControlPlane, type ControlPlaneOptions, createControlPlane } from './app.ts';
 export type { ControlPlaneConfig } from './config.ts';
 export type {
@@ -6,7 +6,6 @@ export type {
   ProjectDirectory,
   ProjectListing,
   SourceConnection,
-  SourceFinding,
 } from './directory/project-directory.ts';
 export { controlPlaneLogFields } from './events.ts';
 export type {

@@ -5,6 +5,7 @@ import type { Prisma, PrismaClient } from '../generated/client.ts';
 import { type Json, jsonColumn } from '../json.ts';
 import { type JobHold, type JobRecord, jobFromRow, jobWithSteps, STEPS_BY_KIND, type StepName } from './job-record.ts';
 import { lockActiveProject, lockProject } from './lock-project.ts';
+import { type SourceFinding, writeFinding } from './sources.ts';
 
 /**
  * Long work on a source, in visible steps. These rows are the truth; a queue only says when to run them. At most one
@@ -159,6 +160,12 @@ export class ProvisioningJobs {
       ...(checks === undefined ? {} : { checks: jsonColumn(checks) }),
       ...problemColumns(problem),
     });
+  }
+
+  /** As Sources.report, from the holder of a job: one that was taken over has nothing to say any more. */
+  async reportSource(hold: JobHold, finding: SourceFinding): Promise<void> {
+    const at = new Date(this.#clock.nowMs());
+    await this.#holding(hold, async (tx) => await writeFinding(tx, hold.projectId, { ...finding, at }));
   }
 
   /** Ends a job well; the rules of a deploy come into force in the same transaction. */

@@ -98,32 +98,36 @@ export class Sources {
    * Records what a check or the stream found. Writes nothing when nothing changed, so that nobody is told in vain.
    * Ignored when the connection was replaced since `revision` was read: the finding was about another server.
    */
-  async report(
-    projectId: ProjectId,
-    finding: {
-      readonly revision: number;
-      readonly state: SourceState;
-      readonly problem: CodedProblem | undefined;
-      readonly serverVersion: number | undefined;
-    },
-  ): Promise<void> {
-    const { revision, state, problem } = finding;
-    const before = await this.find(projectId);
-    if (before?.revision !== revision) return;
-    const serverVersion = finding.serverVersion ?? before.serverVersion;
-    const isSame =
-      before.state === state && before.problem?.code === problem?.code && before.serverVersion === serverVersion;
-    if (isSame) return;
-    await this.#prisma.source.updateMany({
-      where: { projectId, revision },
-      data: {
-        state,
-        serverVersion: serverVersion ?? null,
-        ...problemColumns(problem),
-        updatedAt: new Date(this.#clock.nowMs()),
-      },
-    });
+  async report(projectId: ProjectId, finding: SourceFinding): Promise<void> {
+    await writeFinding(this.#prisma, projectId, { ...finding, at: new Date(this.#clock.nowMs()) });
   }
+}
+
+/** What a check or the stream found out about the connection of the given revision. */
+export interface SourceFinding {
+  readonly revision: number;
+  readonly state: SourceState;
+  readonly problem: CodedProblem | undefined;
+  /** As `server_version_num`; undefined leaves what is known. */
+  readonly serverVersion: number | undefined;
+}
+
+/** As Sources.report, inside somebody's transaction. */
+export async function writeFinding(
+  prisma: Pick<Prisma.TransactionClient, 'source'>,
+  projectId: ProjectId,
+  { revision, state, problem, serverVersion, at }: SourceFinding & { readonly at: Date },
+): Promise<void> {
+  const row = await prisma.source.findUnique({ where: { projectId } });
+  if (row?.revision !== revision) return;
+  const written = { state, errorCode: problem?.code ?? null, serverVersion: serverVersion ?? row.serverVersion };
+  const isSame =
+    row.state === written.state && row.errorCode === written.errorCode && row.serverVersion === written.serverVersion;
+  if (isSame) return;
+  await prisma.source.updateMany({
+    where: { projectId, revision },
+    data: { ...written, ...problemColumns(problem), updatedAt: at },
+  });
 }
 
 const tlsModeColumn = {

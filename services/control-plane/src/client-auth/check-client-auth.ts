@@ -33,7 +33,7 @@ export function checkSharedSecret(secret: string): void {
  * @throws AppError CLIENT_AUTH_INVALID, CONN_HOST_FORBIDDEN
  */
 export function checkJwksUrl(text: string, policy: HostPolicy): void {
-  const match = /^(https?):\/\/(\[[^\]]*\]|[^:/?#[\]@]*)(?::([^/?#]*))?(?:[/?][\x21-\x7e]*)?$/.exec(text);
+  const match = /^(https?):\/\/(\[[^\]]*\]|[^:/?#[\]@]*)(?::([0-9]*))?(?:[/?][\x21-\x7e]*)?$/.exec(text);
   if (!match) throw invalid('the JWKS URL is not an http or https URL without credentials');
   const [, scheme, host = '', port] = match;
   if (text.includes('#')) throw invalid('the JWKS URL has a fragment');

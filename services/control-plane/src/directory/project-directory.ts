@@ -1,5 +1,5 @@
 import { Secret } from '@sluice/config';
-import type { CodedProblem, Database, KeyEncryption, ProjectChange, ProjectOverview, TlsMode } from '@sluice/database';
+import type { Database, KeyEncryption, ProjectChange, ProjectOverview, SourceFinding, TlsMode } from '@sluice/database';
 import { openSecret } from '@sluice/database';
 import type { ProjectId } from '@sluice/domain';
 import { isAppError } from '@sluice/errors';
@@ -52,15 +52,6 @@ export interface ClientAuth {
   readonly maxTokenAgeS: number;
   /** Rises with each change: a cache key. */
   readonly revision: number;
-}
-
-/** What a check or the stream found out about a source. */
-export interface SourceFinding {
-  readonly revision: number;
-  readonly state: 'ready' | 'live' | 'failed';
-  readonly problem: CodedProblem | undefined;
-  /** As `server_version_num`; undefined when not learnt. */
-  readonly serverVersion: number | undefined;
 }
 
 /**

@@ -5,17 +5,15 @@ import { AppError } from '@sluice/errors';
 import { createZodDto } from 'nestjs-zod';
 import { z } from 'zod';
 import { ApiAnswers } from '../http/api-doc.ts';
-import { PublicRoute } from '../http/bearer-guard.ts';
 import { DATABASE } from '../http/tokens.ts';
 
 class HealthDto extends createZodDto(
   z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health', examples: [{ status: 'ok' }] }),
 ) {}
 
-/** For probes; the only routes without a token. */
+/** For probes, which have no token: `requireToken` lists these routes. */
 @Controller('health')
 @ApiTags('health')
-@PublicRoute()
 export class HealthController {
   constructor(@Inject(DATABASE) private readonly database: Database) {}
 

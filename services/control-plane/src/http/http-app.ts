@@ -1,5 +1,5 @@
 import { type DynamicModule, Module } from '@nestjs/common';
-import { APP_FILTER, APP_GUARD, APP_INTERCEPTOR, NestFactory, Reflector } from '@nestjs/core';
+import { APP_FILTER, APP_INTERCEPTOR, NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { Secret } from '@sluice/config';
 import type { Database, KeyEncryption } from '@sluice/database';
@@ -17,9 +17,9 @@ import type { HostPolicy } from '../sources/parse-host.ts';
 import { SourcesController } from '../sources/sources-controller.ts';
 import type { RulesChecker } from '../sync-rules/check-rules.ts';
 import { RulesController } from '../sync-rules/rules-controller.ts';
-import { BearerGuard } from './bearer-guard.ts';
 import { nestLogger } from './nest-logger.ts';
 import { ProblemFilter } from './problem-filter.ts';
+import { requireToken } from './require-token.ts';
 import { DATABASE, EVENTS, HOST_POLICY, KEYS, PROVISIONER, RULES_CHECKER } from './tokens.ts';
 
 /** Enough for the longest rules file, whatever its characters are escaped to. */
@@ -57,6 +57,7 @@ export async function createHttpApp(parts: HttpParts): Promise<NestFastifyApplic
   });
   const fastify = adapter.getInstance();
   fastify.removeContentTypeParser('text/plain');
+  fastify.addHook('onRequest', requireToken(parts.token));
   fastify.addHook('onSend', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
   });
@@ -94,11 +95,6 @@ class ApiModule {
         { provide: HOST_POLICY, useValue: parts.hostPolicy },
         { provide: EVENTS, useValue: parts.events },
         { provide: Provisioning, useValue: parts.provisioning },
-        {
-          provide: APP_GUARD,
-          inject: [Reflector],
-          useFactory: (reflector: Reflector) => new BearerGuard(reflector, parts.token),
-        },
         { provide: APP_FILTER, useValue: new ProblemFilter(parts.events, BODY_BYTES_MAX) },
         // Answers are parsed by their schema, so a field that no schema names never leaves.
         { provide: APP_INTERCEPTOR, useClass: ZodSerializerInterceptor },

@@ -26,8 +26,8 @@ const TRIES_MAX = 20;
 const RETRY_BASE_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
 /** A turn whose process died is taken by another one after this time and one more sweep. */
-const LOCK_DURATION_MS = 15_000;
-const STALLED_SWEEP_MS = 5_000;
+const LOCK_DURATION_MS = 10_000;
+const STALLED_SWEEP_MS = 3_000;
 /** Jobs that run at the same time in one process; each is mostly waiting for a source. */
 const CONCURRENCY = 8;
 const POOL_MAX = 3;
@@ -71,7 +71,7 @@ const workerOptions = {
   lockDuration: LOCK_DURATION_MS,
   stalledInterval: STALLED_SWEEP_MS,
   // A job may survive any number of dying processes; what it may not survive is decided by its own tries.
-  maxStalledCount: Number.MAX_SAFE_INTEGER,
+  maxStalledCount: 1_000_000,
   settings: {
     backoffStrategy: (triesMade: number) => Math.min(RETRY_BASE_MS * 2 ** (triesMade - 1), RETRY_MAX_MS),
   },

@@ -90,7 +90,12 @@ async function runDeploy(runner: JobRunner, turn: JobTurn, job: JobRecord, steps
     turn.signal,
   );
   await steps.finishThrough('live');
-  await database.sources.report(project.id, { revision, state: 'live', problem: undefined, serverVersion: undefined });
+  await database.jobs.reportSource(steps.hold, {
+    revision,
+    state: 'live',
+    problem: undefined,
+    serverVersion: undefined,
+  });
   await database.jobs.succeed(steps.hold);
 }
 
@@ -122,7 +127,7 @@ async function preflight(
   steps.keepChecks(checks);
   const problem = problemOfChecks(checks);
   const state = problem ? 'failed' : 'ready';
-  await runner.database.sources.report(target.projectId, { revision, state, problem, serverVersion: undefined });
+  await runner.database.jobs.reportSource(steps.hold, { revision, state, problem, serverVersion: undefined });
   if (problem) throw new AppError(problem.code, { details: problem.details });
 }
 

@@ -23,6 +23,7 @@ export interface Answer {
 export interface TestControlPlane extends AsyncDisposable {
   readonly url: string;
   readonly databaseUrl: string;
+  readonly keyFile: string;
   readonly directory: ControlPlane['directory'];
   /** Every line that was logged, at any level. */
   readonly logged: string[];
@@ -30,7 +31,9 @@ export interface TestControlPlane extends AsyncDisposable {
   call(method: string, path: string, body?: unknown): Promise<Answer>;
   /** A request as it is. */
   send(path: string, init: RequestInit): Promise<Answer>;
-  /** Closes it and opens it again on the same database. */
+  /** Closes it; its database stays. */
+  stop(): Promise<void>;
+  /** Opens it again on the same database, closing it first where it is open. */
   restart(options?: TestOptions): Promise<void>;
 }
 
@@ -44,6 +47,7 @@ export interface TestOptions {
 export async function testControlPlane(options: TestOptions = {}): Promise<TestControlPlane> {
   const database = await freshDatabase('control_plane');
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-control-plane-'));
+  const keyFile = path.join(folder, 'keys');
   const logged: string[] = [];
   const start = async (current: TestOptions) => {
     const controlPlane = await createControlPlane({
@@ -51,7 +55,7 @@ export async function testControlPlane(options: TestOptions = {}): Promise<TestC
         CONTROL_PLANE_TOKEN: new Secret(TEST_TOKEN),
         CONTROL_PLANE_PORT: 0,
         CONTROL_DATABASE_URL: new Secret(database.url),
-        CONTROL_KEY_FILE: path.join(folder, 'keys'),
+        CONTROL_KEY_FILE: keyFile,
         REDIS_URL: undefined,
         SOURCE_HOSTS: current.hosts ?? 'local',
       },
@@ -70,6 +74,11 @@ export async function testControlPlane(options: TestOptions = {}): Promise<TestC
   };
   let current = options;
   let running = await start(current);
+  let isOpen = true;
+  const stop = async (): Promise<void> => {
+    if (isOpen) await running.controlPlane.close();
+    isOpen = false;
+  };
   const send = async (route: string, init: RequestInit): Promise<Answer> => {
     const response = await fetch(`${running.url}${route}`, init);
     const text = await response.text();
@@ -84,6 +93,7 @@ export async function testControlPlane(options: TestOptions = {}): Promise<TestC
       return running.controlPlane.directory;
     },
     databaseUrl: database.url,
+    keyFile,
     logged,
     send,
     call: (method, route, body) =>
@@ -95,13 +105,15 @@ export async function testControlPlane(options: TestOptions = {}): Promise<TestC
         },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       }),
+    stop,
     async restart(next = {}) {
-      await running.controlPlane.close();
+      await stop();
       current = { ...current, ...next };
       running = await start(current);
+      isOpen = true;
     },
     async [Symbol.asyncDispose]() {
-      await running.controlPlane.close();
+      await stop();
       await database[Symbol.asyncDispose]();
       await rm(folder, { recursive: true });
     },
