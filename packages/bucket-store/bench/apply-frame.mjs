@@ -58,7 +58,14 @@ async function frame(buckets, opsPerBucket) {
 }
 const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
-for (const [buckets, ops, rounds] of [[1, 1, 500], [100, 1, 100], [1000, 20, 40], [1000, 64, 15], [1, 20000, 10], [20000, 1, 10]]) {
+for (const [buckets, ops, rounds] of [
+  [1, 1, 500],
+  [100, 1, 100],
+  [1000, 20, 40],
+  [1000, 64, 15],
+  [1, 20000, 10],
+  [20000, 1, 10],
+]) {
   const times = [];
   for (let i = 0; i < rounds; i++) times.push(await frame(buckets, ops));
   const ms = median(times);

@@ -1,37 +1,83 @@
-import type { Epoch, ProjectId } from '@sluice/domain';
-import { formatLsn, formatPosition } from '@sluice/domain';
-import type { StreamFrame } from '@sluice/op-queue';
-import type { Logger, Metrics } from '@sluice/telemetry';
-import type { EvaluatedFrame } from './apply/frame-evaluator.ts';
+import type { SourceIssue } from '@sluice/bucket-store';
+import { formatPosition, type Position, type ProjectId } from '@sluice/domain';
+import { type Logger, latencyBuckets, type Metrics } from '@sluice/telemetry';
+import type { SchemaMismatch } from './apply/relation-bindings.ts';
 
-/** Each business event's counter and log record, together. */
+/** Each business event of the worker: its log record and its metric together. */
 export interface WorkerEvents {
-  applied(frame: StreamFrame, evaluated: EvaluatedFrame, commitMs: number): void;
-  refused(project: ProjectId, frame: StreamFrame): void;
-  fenced(project: ProjectId, epoch: Epoch): void;
-  storeUnavailable(project: ProjectId, error: unknown, retryInMs: number): void;
+  started(project: ProjectId, shard: number): void;
+  stopped(project: ProjectId, shard: number): void;
+  applied(frame: { readonly rows: number; readonly chunks: number; readonly durationMs: number }): void;
+  issues(project: ProjectId, issues: readonly SourceIssue[]): void;
+  gap(project: ProjectId, at: { readonly applied: Position; readonly prev: Position }): void;
+  fenced(project: ProjectId): void;
+  schemaChanged(project: ProjectId, mismatches: readonly SchemaMismatch[]): void;
+  storeUnavailable(
+    project: ProjectId,
+    retry: { readonly attempt: number; readonly retryInMs: number; error: unknown },
+  ): void;
+  failed(project: ProjectId, error: unknown): void;
 }
 
-export function createWorkerEvents(logger: Logger, metrics: Metrics | undefined): WorkerEvents {
-  void metrics;
+/** Without `metrics` events are only logged. */
+export function workerEvents(logger: Logger, metrics: Metrics | undefined): WorkerEvents {
+  const rows = metrics?.counter({ name: 'sluice_bucket_worker_rows_total', help: 'Row changes applied' });
+  const chunks = metrics?.counter({ name: 'sluice_bucket_worker_chunks_total', help: 'Chunks written' });
+  const left = metrics?.counter({
+    name: 'sluice_bucket_worker_rows_left_out_total',
+    help: 'Rows left out, by code',
+    labels: ['code'],
+  });
+  const refused = metrics?.counter({
+    name: 'sluice_bucket_worker_frames_refused_total',
+    help: 'Frames that were not applied, by reason',
+    labels: ['reason'],
+  });
+  const retries = metrics?.counter({
+    name: 'sluice_bucket_worker_store_retries_total',
+    help: 'Calls repeated because the bucket store did not answer',
+  });
+  const commit = metrics?.histogram({
+    name: 'sluice_bucket_worker_commit_seconds',
+    help: 'From a frame evaluated to durable',
+    buckets: latencyBuckets,
+  });
   return {
-    applied(frame, evaluated, durationMs) {
-      logger.debug('frame applied', {
-        projectId: frame.project,
-        position: formatPosition(frame.end),
-        count: evaluated.chunks.length,
-        bytes: frame.changes.length,
-        durationMs,
+    started: (projectId, shard) => logger.info('shard taken up', { projectId, shard }),
+    stopped: (projectId, shard) => logger.info('shard put down', { projectId, shard }),
+    applied(frame) {
+      rows?.inc(frame.rows);
+      chunks?.inc(frame.chunks);
+      commit?.observe(frame.durationMs / 1000);
+      logger.debug('frame applied', { rows: frame.rows, count: frame.chunks, durationMs: frame.durationMs });
+    },
+    issues(projectId, issues) {
+      for (const { code, table, count } of issues) {
+        left?.inc({ code }, count);
+        logger.warn('rows left out', { projectId, code, table, count });
+      }
+    },
+    gap(projectId, { applied, prev }) {
+      refused?.inc({ reason: 'gap' });
+      logger.warn('frame begins beyond the applied position', {
+        projectId,
+        position: formatPosition(applied),
+        lsn: formatPosition(prev),
       });
     },
-    refused(projectId, frame) {
-      logger.info('frame refused', { projectId, lsn: formatLsn(frame.prev.lsn) });
+    fenced(projectId) {
+      refused?.inc({ reason: 'fenced' });
+      logger.info('frame of a former lease dropped', { projectId });
     },
-    fenced(projectId, epoch) {
-      logger.warn('fenced', { projectId, epoch });
+    schemaChanged(projectId, mismatches) {
+      refused?.inc({ reason: 'schema' });
+      for (const { stream, table } of mismatches)
+        logger.error('table no longer fits its stream', { projectId, code: 'SCHEMA_CHANGED', streamId: stream, table });
     },
-    storeUnavailable(projectId, error, retryInMs) {
-      logger.warn('bucket store unavailable', { projectId, error, retryInMs });
+    storeUnavailable(projectId, { attempt, retryInMs, error }) {
+      retries?.inc();
+      logger.warn('bucket store does not answer', { projectId, attempt, retryInMs, error });
     },
+    failed: (projectId, error) => logger.error('shard stopped', { projectId, error }),
   };
 }

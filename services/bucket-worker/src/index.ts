@@ -1,2 +1,3 @@
 export { type BucketWorker, type BucketWorkerOptions, createBucketWorker } from './app.ts';
-export { type EvaluatedFrame, FrameEvaluator } from './apply/frame-evaluator.ts';
+export { createFrameEvaluator, type FrameEvaluator, type FrameResult } from './apply/evaluate-frame.ts';
+export type { SchemaMismatch } from './apply/relation-bindings.ts';

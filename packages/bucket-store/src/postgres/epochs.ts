@@ -100,9 +100,7 @@ interface ShardRow {
 }
 
 export function readSource(database: Database, project: ProjectId): Promise<SourceRecord | undefined> {
-  return database.transaction(project, async (client) => {
-    // One snapshot for the three reads, so that they tell of one moment.
-    await client.query('set transaction isolation level repeatable read, read only');
+  return database.snapshot(project, async (client) => {
     const found = await client.query<ProjectRow>(
       'select lease_token, condition from sluice_store.project where project = $1 and not erased',
       [project],

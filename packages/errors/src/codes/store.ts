@@ -33,4 +33,10 @@ export const storeCodes = defineCodes({
     retry: 'retry',
     status: 503,
   },
+  WORKER_STOPPED: {
+    what: 'Changes of this project can no longer be processed.',
+    who: 'operator',
+    how: 'Nothing was skipped and the last checkpoint stays. The bucket worker has logged which invariant is broken; put it right and resume the project.',
+    retry: 'wait',
+  },
 });

@@ -1,0 +1,251 @@
+import type { ApplyOutcome, BucketStore } from '@sluice/bucket-store';
+import { type Clock, comparePositions, type Epoch, type Position, type ProjectId } from '@sluice/domain';
+import { assert, unreachable } from '@sluice/errors';
+import type { Frame, OpQueue, SnapshotFrame, StreamFrame, TakenFrame, WakeUps } from '@sluice/op-queue';
+import { Announcements } from '../apply/announcements.ts';
+import { commitOutcome, frameCommit, snapshotCommit } from '../apply/commit.ts';
+import type { FrameResult } from '../apply/evaluate-frame.ts';
+import { retryStore } from '../apply/retry-store.ts';
+import type { WorkerEvents } from '../events.ts';
+import { type EpochState, loadEpoch } from './epoch-state.ts';
+import { GapReports } from './gap-reports.ts';
+import { SchemaWait } from './schema-wait.ts';
+import { stopProject } from './stop-project.ts';
+
+/** A frame is evaluated anew when streams or the applied position moved; more often than this in a row is a bug. */
+const EVALUATIONS_MAX = 20;
+
+export interface ShardWorkerOptions {
+  readonly project: ProjectId;
+  readonly shard: number;
+  readonly store: BucketStore;
+  readonly queue: OpQueue;
+  readonly wakeUps: WakeUps;
+  readonly clock: Clock;
+  readonly events: WorkerEvents;
+}
+
+/** A frame's result, and what it was evaluated from. */
+interface Evaluated {
+  readonly state: EpochState;
+  readonly before: Position;
+  readonly result: FrameResult;
+}
+
+/**
+ * Applies the frames of one shard in order (L3). The next frame is evaluated while the one before is being committed, on
+ * the guess that it will be applied; a commit begins only when the one before it has ended.
+ */
+export class ShardWorker {
+  private readonly options: ShardWorkerOptions;
+  private readonly announcements: Announcements;
+  private readonly gaps: GapReports;
+  private readonly schemaWait: SchemaWait;
+  private readonly stopping = new AbortController();
+  private readonly ended: AbortSignal;
+  private state: EpochState | undefined;
+  /** Streams or holds changed since `state` was read. */
+  private isStale = true;
+  /** The frame under way, and how far the shard will be applied when it succeeds. */
+  private pending: { readonly applied: Position | undefined; readonly settled: Promise<void> } | undefined;
+  private failure: { readonly error: unknown } | undefined;
+
+  constructor(options: ShardWorkerOptions, signal: AbortSignal) {
+    this.options = options;
+    this.announcements = new Announcements(options.project, options.wakeUps);
+    this.gaps = new GapReports(options);
+    this.ended = AbortSignal.any([signal, this.stopping.signal]);
+    this.schemaWait = new SchemaWait(options, this.ended);
+  }
+
+  /** Resolves when the signal is aborted and nothing is under way. @throws what stopped the shard */
+  async run(): Promise<void> {
+    const { project, shard, queue, wakeUps } = this.options;
+    const unsubscribe = wakeUps.subscribe(project, (wakeUp) => {
+      if (wakeUp.kind !== 'streams') return;
+      this.isStale = true;
+      this.schemaWait.wake();
+    });
+    try {
+      for await (const taken of queue.take(project, shard, this.ended)) await this.handle(taken);
+      await this.pending?.settled;
+    } finally {
+      unsubscribe();
+    }
+    if (this.failure) throw this.failure.error;
+  }
+
+  private async handle(taken: TakenFrame): Promise<void> {
+    const { frame } = taken;
+    const guess = this.guess(frame);
+    await this.pending?.settled;
+    const applied = frame.kind === 'stream' ? frame.end : this.state?.applied;
+    const settled = this.apply(taken, guess)
+      .catch((error: unknown) => this.fail(frame, error))
+      .finally(() => {
+        this.pending = undefined;
+      });
+    this.pending = { applied, settled };
+  }
+
+  /** Evaluates the frame as if the one under way were applied; undefined when that cannot be told yet, or it fails. */
+  private guess(frame: Frame): Evaluated | undefined {
+    const { state } = this;
+    if (!state || this.isStale || state.epoch !== frame.epoch) return undefined;
+    const before = this.pending?.applied ?? state.applied;
+    if (frame.kind === 'stream' && !isNext(frame, before)) return undefined;
+    try {
+      return { state, before, result: evaluate(state, frame, before) };
+    } catch {
+      // It is evaluated again when its turn has come, and fails then: the frames before it are applied first.
+      return undefined;
+    }
+  }
+
+  private async apply(taken: TakenFrame, guess: Evaluated | undefined): Promise<void> {
+    const { frame } = taken;
+    let evaluated = guess;
+    try {
+      for (let attempt = 0; attempt < EVALUATIONS_MAX; attempt++) {
+        if (this.isStale || this.state?.epoch !== frame.epoch) await this.reload(frame.epoch);
+        const { state } = this;
+        if (!state) return this.drop(taken);
+        if (frame.kind === 'stream' && comparePositions(frame.end, state.applied) <= 0) return taken.done();
+        if (frame.kind === 'stream' && !isNext(frame, state.applied))
+          return this.refuseGap(taken, frame, state.applied);
+        if (!evaluated || !isOf(evaluated, state)) {
+          evaluated?.result.release();
+          evaluated = { state, before: state.applied, result: evaluate(state, frame, state.applied) };
+        }
+        if (await this.isCommitted(taken, evaluated)) return;
+      }
+    } finally {
+      evaluated?.result.release();
+    }
+    assert(false, 'a frame finds the streams and the position that it was evaluated for');
+  }
+
+  /** True when the frame has come to its end, one way or another; false when it must be looked at again. */
+  private async isCommitted(taken: TakenFrame, evaluated: Evaluated): Promise<boolean> {
+    const { frame } = taken;
+    const { mismatches } = evaluated.result;
+    if (frame.kind === 'snapshot') return this.commitSnapshot(taken, frame, evaluated);
+    if (mismatches.length === 0 || evaluated.state.held) return this.commitStream(taken, frame, evaluated);
+    await this.schemaWait.wait(mismatches);
+    this.isStale = true;
+    return false;
+  }
+
+  private async commitStream(taken: TakenFrame, frame: StreamFrame, evaluated: Evaluated): Promise<boolean> {
+    const { store, clock, events, project } = this.options;
+    const { state, before, result } = evaluated;
+    const begunMs = clock.monotonicMs();
+    const commit = frameCommit(frame, { streams: state.evaluator.streams, before, result });
+    const outcome = await this.untilAnswered(() => commitOutcome(store.applyFrame(commit)));
+    switch (outcome.kind) {
+      case 'fenced':
+        this.drop(taken);
+        return true;
+      case 'gap':
+        this.isStale = true;
+        return false;
+      case 'skipped':
+        // Most likely our own commit whose answer got lost, so what it changed is told.
+        this.isStale = true;
+        break;
+      case 'applied':
+        state.applied = frame.end;
+        break;
+      default:
+        return unreachable(outcome);
+    }
+    this.schemaWait.reset();
+    this.announcements.collect(result);
+    taken.done();
+    events.applied({ rows: result.rows, chunks: result.chunks.length, durationMs: clock.monotonicMs() - begunMs });
+    events.issues(project, result.issues);
+    await this.announce(frame, outcome);
+    return true;
+  }
+
+  private async announce(frame: StreamFrame, outcome: ApplyOutcome): Promise<void> {
+    const { project, shard, wakeUps, store } = this.options;
+    wakeUps.publish({ kind: 'applied', project, epoch: frame.epoch, shard, position: frame.end });
+    if (outcome.kind === 'applied') {
+      if (outcome.checkpoint) this.announcements.checkpoint(outcome.checkpoint, outcome.previousLsn);
+      return;
+    }
+    const checkpoint = await this.untilAnswered(() => store.readCheckpoint(project));
+    if (checkpoint?.epoch === frame.epoch) this.announcements.checkpoint(checkpoint, frame.prev.lsn);
+  }
+
+  private async commitSnapshot(taken: TakenFrame, frame: SnapshotFrame, evaluated: Evaluated): Promise<boolean> {
+    const { store, events, project, wakeUps } = this.options;
+    const { state, result } = evaluated;
+    const isKnown = frame.streams.every((stream) => state.evaluator.streams.includes(stream));
+    const commit = snapshotCommit(frame, result);
+    const outcome =
+      isKnown && result.mismatches.length === 0
+        ? await this.untilAnswered(() => commitOutcome(store.applySnapshotPart(commit)))
+        : 'refused';
+    const isRefused = typeof outcome === 'object' || outcome === 'refused';
+    taken.done();
+    if (!isRefused) events.issues(project, result.issues);
+    const { streams, part } = frame;
+    const told = isRefused ? ('refused' as const) : ('applied' as const);
+    wakeUps.publish({ kind: 'snapshot-part', project, streams, table: commit.table, part, outcome: told });
+    return true;
+  }
+
+  private async reload(epoch: Epoch): Promise<void> {
+    const { store, project, shard } = this.options;
+    this.isStale = false;
+    const known = this.state?.epoch === epoch ? this.state : undefined;
+    this.state = await this.untilAnswered(() => loadEpoch(store, project, { epoch, shard, known }));
+  }
+
+  /** A frame of a former lease or epoch: whoever holds it now streams again what was not applied. */
+  private drop(taken: TakenFrame): void {
+    this.isStale = true;
+    this.options.events.fenced(this.options.project);
+    taken.done();
+  }
+
+  private refuseGap(taken: TakenFrame, frame: StreamFrame, applied: Position): void {
+    taken.done();
+    this.gaps.report(frame, applied);
+    // The applied position may be another's doing; the next frame looks again.
+    this.isStale = true;
+  }
+
+  private untilAnswered<T>(call: () => Promise<T>): Promise<T> {
+    const { clock, events, project } = this.options;
+    return retryStore(call, {
+      clock,
+      signal: this.ended,
+      onRetry: (retry) => events.storeUnavailable(project, retry),
+    });
+  }
+
+  /** Ends the shard's work loudly (L17); the store keeps its last checkpoint. */
+  private async fail(frame: Frame, error: unknown): Promise<void> {
+    if (this.ended.aborted) return;
+    this.failure = { error };
+    this.stopping.abort(error);
+    this.options.events.failed(this.options.project, error);
+    await stopProject(this.options.store, frame, error);
+  }
+}
+
+function evaluate(state: EpochState, frame: Frame, before: Position): FrameResult {
+  return frame.kind === 'stream' ? state.evaluator.evaluate(frame, before) : state.evaluator.evaluateSnapshot(frame);
+}
+
+/** Whether the frame goes on from the position: it does not begin beyond it, and ends beyond it. */
+function isNext(frame: StreamFrame, applied: Position): boolean {
+  return comparePositions(frame.prev, applied) <= 0 && comparePositions(frame.end, applied) > 0;
+}
+
+function isOf(evaluated: Evaluated, state: EpochState): boolean {
+  return evaluated.state === state && comparePositions(evaluated.before, state.applied) === 0;
+}
