@@ -63,7 +63,7 @@ export async function startEpoch(holding: Holding, options: EpochStartOptions): 
     clock: dependencies.clock,
   });
   await faultPoint('slot created');
-  return openEpoch(holding, { connection, session, names, slot, plans, tables, reason });
+  return await openEpoch(holding, { connection, session, names, slot, plans, tables, reason });
 }
 
 async function openEpoch(

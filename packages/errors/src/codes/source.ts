@@ -136,7 +136,7 @@ const settingCodes = defineCodes({
   SOURCE_MESSAGE_DENIED: {
     what: 'The role may not write the messages that keep an idle source moving.',
     who: 'tenant',
-    how: 'Run GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) TO the role.',
+    how: 'Grant EXECUTE on the function pg_catalog.pg_logical_emit_message (of text) to the role.',
     retry: 'wait',
   },
   SOURCE_WAL_BUDGET: {

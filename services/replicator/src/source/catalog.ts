@@ -57,7 +57,7 @@ LIMIT ${columnsMax}`;
 /** The tables, views and columns of the source, as the rules compiler wants them. @throws AppError */
 export async function readCatalog(connection: SourceConnection): Promise<Catalog> {
   await using session = await openSession(connection);
-  return catalogFromSession(session);
+  return await catalogFromSession(session);
 }
 
 export async function catalogFromSession(session: SourceSession): Promise<Catalog> {

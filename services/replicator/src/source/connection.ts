@@ -145,7 +145,7 @@ export interface RawConnection {
   /** Replaced by the TLS socket when the session is encrypted; final once the client is connected. */
   readonly stream: import('node:net').Socket;
   /** Sends CopyData. */
-  sendCopyFromChunk(chunk: Uint8Array): void;
+  sendCopyFromChunk(chunk: Buffer): void;
 }
 export function connectionOf(client: Client): RawConnection {
   // `connection` is public in pg's code and documented for replication, but not in its types.

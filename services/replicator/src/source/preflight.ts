@@ -89,7 +89,7 @@ function serverChecks(facts: ServerFacts): CheckResult[] {
           'heartbeat',
           'SOURCE_MESSAGE_DENIED',
           {},
-          `GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) TO ${role};`,
+          `GRANT EXECUTE ON FUNCTION ${facts.emitMessageSignature} TO ${role};`,
         ),
     facts.slotWalBytesMax === undefined ? warned('wal-budget', 'SOURCE_WAL_BUDGET') : passed('wal-budget'),
   ];

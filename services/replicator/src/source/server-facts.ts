@@ -11,6 +11,8 @@ export interface ServerFacts {
   readonly isSuperuser: boolean;
   readonly mayReplicate: boolean;
   readonly mayEmitMessage: boolean;
+  /** Name and argument types, which differ between versions. */
+  readonly emitMessageSignature: string;
   readonly mayCreate: boolean;
   readonly database: string;
   readonly databaseOid: number;
@@ -31,7 +33,8 @@ SELECT current_setting('server_version_num')::int AS "versionNumber", current_se
     SELECT FROM pg_catalog.pg_roles m
     WHERE m.rolname = 'rds_replication' AND pg_catalog.pg_has_role(r.oid, m.oid, 'USAGE')
   ) AS "mayReplicate",
-  pg_catalog.has_function_privilege('pg_catalog.pg_logical_emit_message(boolean, text, text)', 'EXECUTE') AS "mayEmitMessage",
+  pg_catalog.has_function_privilege(f.oid, 'EXECUTE') AS "mayEmitMessage",
+  'pg_catalog.' || f.oid::regprocedure::text AS "emitMessageSignature",
   pg_catalog.has_database_privilege(d.oid, 'CREATE') AS "mayCreate",
   d.datname AS database, d.oid::int8::float8 AS "databaseOid",
   current_setting('max_replication_slots')::int
@@ -40,8 +43,10 @@ SELECT current_setting('server_version_num')::int AS "versionNumber", current_se
   (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout') AS "walSenderTimeoutMs",
   (SELECT setting::float8 * 1048576 FROM pg_catalog.pg_settings
    WHERE name = 'max_slot_wal_keep_size' AND setting::int8 >= 0) AS "slotWalBytesMax"
-FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
-WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()`;
+FROM pg_catalog.pg_roles r, pg_catalog.pg_database d, pg_catalog.pg_proc f
+WHERE r.rolname = current_user AND d.datname = pg_catalog.current_database()
+  AND f.proname = 'pg_logical_emit_message' AND f.proargtypes[2] = 'pg_catalog.text'::regtype
+  AND f.pronamespace = 'pg_catalog'::regnamespace`;
 
 /** @throws AppError */
 export async function readServerFacts(session: SourceSession): Promise<ServerFacts> {

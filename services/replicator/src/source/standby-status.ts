@@ -5,7 +5,7 @@ export interface StandbyStatusOptions {
   readonly clock: Clock;
   readonly intervalMs: number;
   /** Sends one CopyData payload to the server. */
-  readonly send: (payload: Uint8Array) => void;
+  readonly send: (payload: Uint8Array<ArrayBuffer>) => void;
   /** End of what was received. */
   readonly received: () => Lsn;
   /** L2: the exact end of the durable commit before the last; 0 while nothing may be confirmed. */

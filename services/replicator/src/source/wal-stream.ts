@@ -77,7 +77,7 @@ export class WalStream {
   private failure: unknown;
   private cancelWatch = (): void => {};
   private passOn: (message: Buffer) => void = () => {};
-  private sendPayload: (payload: Uint8Array) => void = () => {};
+  private sendPayload: (payload: Uint8Array<ArrayBuffer>) => void = () => {};
 
   constructor(options: WalStreamOptions) {
     this.options = options;
@@ -175,7 +175,7 @@ export class WalStream {
     stream.removeListener('data', passOn);
     stream.on('data', (chunk: Buffer) => this.chunk(chunk));
     this.passOn = passOn;
-    this.sendPayload = (payload) => connection.sendCopyFromChunk(payload);
+    this.sendPayload = (payload) => connection.sendCopyFromChunk(Buffer.from(payload.buffer));
     this.socket = stream;
   }
 
