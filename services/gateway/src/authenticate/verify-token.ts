@@ -51,7 +51,7 @@ export class TokenVerifier {
       currentDate: new Date(this.clock.nowMs()),
       clockTolerance: this.toleranceS,
       ...(auth.issuer === undefined ? {} : { issuer: auth.issuer }),
-      ...(auth.audience === undefined ? {} : { audience: [auth.audience].flat() }),
+      ...(audience.length === 0 ? {} : { audience }),
     };
     try {
       const { keys } = auth;

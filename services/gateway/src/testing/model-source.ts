@@ -152,15 +152,23 @@ export class ModelSource {
   private readonly store: BucketStore;
   private readonly wakeUps: WakeUps;
   private readonly clock: Clock;
+  private readonly plan: StreamPlan;
   private token: LeaseToken = 0n as LeaseToken;
   private docs = new Map<number, Doc>();
   private members = new Map<number, Member>();
 
-  constructor(options: { store: BucketStore; wakeUps: WakeUps; clock: Clock; project?: number }) {
+  constructor(options: {
+    store: BucketStore;
+    wakeUps: WakeUps;
+    clock: Clock;
+    project?: number;
+    plan?: StreamPlan | undefined;
+  }) {
     this.store = options.store;
     this.wakeUps = options.wakeUps;
     this.clock = options.clock;
     this.project = parseProjectId(options.project ?? 1);
+    this.plan = options.plan ?? docsPlan;
   }
 
   get now(): Snapshot {
@@ -194,6 +202,8 @@ export class ModelSource {
     await store.switchStreams(project, token, this.epoch, { show: [record.stream], drop: [] });
     this.stream = record.stream;
     this.switches.push({ after: (this.lsn - 100n) as Lsn, stream: record.stream });
+    const condition = { state: 'live', code: '', details: {}, rowsDone: 0, rowsEstimate: 0 } as const;
+    await store.setSourceState(project, token, condition);
     this.wakeUps.publish({ kind: 'streams', project });
     await this.commit([]);
   }
@@ -213,7 +223,7 @@ export class ModelSource {
   }
 
   private async addStream(activatedAt: Lsn): Promise<StreamRecord> {
-    const plan = { name: 'docs', contentHash: docsPlan.contentHash, plan: docsPlan };
+    const plan = { name: 'docs', contentHash: this.plan.contentHash, plan: this.plan };
     const [record] = await this.store.addStreams(this.project, this.token, this.epoch, [plan], activatedAt);
     assert(record, 'one stream');
     return record;
@@ -228,6 +238,7 @@ export class ModelSource {
     for (const [id, member] of this.members) draft.member(id, undefined, member, { lsn: pointLsn, seq: 0 });
     const base = { project, epoch: this.epoch, leaseToken: token, streams, pointLsn, part: 0, last: true, issues: [] };
     await store.applySnapshotPart({ ...base, table: 'public.docs', chunks: draft.chunks(pointLsn), memberships: [] });
+    if (this.plan.memberships.length === 0) return;
     await store.applySnapshotPart({ ...base, table: 'public.members', chunks: [], memberships: draft.memberships });
   }
 
