@@ -60,7 +60,7 @@ export async function startBenchStack(tablesSql: string, rulesYaml: string): Pro
             : undefined,
         ),
     },
-    gateway: { host: '127.0.0.1', port: 0 },
+    gateway: { connectionsPerUserMax: 1000, drainMs: 0 },
     heartbeatMs: 10_000,
     onProjectStopped: (_project, error) => {
       console.error('the project stopped', error);

@@ -1,9 +1,15 @@
-import { type Client, createClient, type Status } from '@sluice/client';
+import { createClient, type SluiceClient, type Status } from '@sluice/client';
 import { DEPARTURES_SQL, type Departure, drawBoard } from './board.ts';
 import { openSession, readSimulator, readUsers, setSimulator } from './session.ts';
 
 const USER_KEY = 'departures.user';
 const BOARD_BACK_MS = 30 * 60_000;
+const STORAGE_TEXT = {
+  opfs: 'kept on this device (OPFS)',
+  file: 'kept in a file',
+  memory: 'in memory only: not kept',
+  opening: 'opening',
+};
 
 function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
@@ -19,7 +25,7 @@ const empty = byId('empty', HTMLElement);
 const problem = byId('problem', HTMLElement);
 const progress = byId('progress', HTMLProgressElement);
 
-let client: Client | undefined;
+let client: SluiceClient | undefined;
 let live: { unsubscribe(): void } | undefined;
 let isOnline = true;
 
@@ -54,11 +60,11 @@ function watchBoard(): void {
   if (!client) return;
   const since = new Date(Date.now() - BOARD_BACK_MS).toISOString().slice(0, 19).replace('T', ' ');
   let isFirst = true;
-  live = client.live<Departure>(DEPARTURES_SQL, [since, searchInput.value.trim()], (departures, meta) => {
+  live = client.live<Departure>(DEPARTURES_SQL, [since, searchInput.value.trim()], (departures, info) => {
     drawBoard(board, departures, !isFirst);
     empty.hidden = departures.length > 0;
     empty.textContent = searchInput.value === '' ? 'No departures at your airports.' : 'Nothing matches.';
-    if (!isFirst && meta.committedAtMs !== undefined) showLatency(meta.committedAtMs);
+    if (!isFirst && info.checkpoint) showLatency(info.checkpoint.committedAtMs);
     isFirst = false;
     void showCounts();
   });
@@ -106,8 +112,7 @@ function showStatus(status: Status): void {
   byId('connection-note', HTMLElement).textContent = status.checkpoint
     ? `checkpoint of ${new Date(status.checkpoint.committedAtMs).toISOString().slice(11, 19)} UTC`
     : 'nothing synced yet';
-  byId('storage', HTMLElement).textContent =
-    status.storage === 'opfs' ? 'kept on this device (OPFS)' : 'in memory only: not kept';
+  byId('storage', HTMLElement).textContent = STORAGE_TEXT[status.storage ?? 'opening'];
   progress.hidden = !status.progress;
   if (status.progress) progress.value = status.progress.bytesDone / Math.max(1, status.progress.bytesTotal);
   problem.hidden = !status.lastError || isLive;

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import { type Client, createClient } from '@sluice/node';
+import { createClient, type SluiceClient } from '@sluice/node';
 import { SignJWT } from 'jose';
 import pg from 'pg';
 import { calibrate } from '../measure/calibration.ts';
@@ -27,7 +27,7 @@ interface Stack {
   readonly tokenSecret: string;
 }
 interface Follower {
-  readonly client: Client;
+  readonly client: SluiceClient;
   /** The item that this client watches. */
   readonly item: number;
   /** Versions that were sent and have not arrived. */
@@ -58,12 +58,7 @@ async function connect(count: number, shared: boolean, latencies: number[]): Pro
   return Promise.all(
     Array.from({ length: count }, async (_, index) => {
       const user = shared ? 'shared' : `user-${index}`;
-      const client = createClient({
-        url: stack.gatewayUrl,
-        project: PROJECT_REF,
-        storage: 'memory',
-        auth: () => token(user),
-      });
+      const client = await createClient({ url: stack.gatewayUrl, project: PROJECT_REF, auth: () => token(user) });
       const follower: Follower = { client, item: shared ? -1 : index, waiting: new Map() };
       client.live<{ id: number; version: number }>('select id, version from items', [], (rows) => {
         const nowMs = performance.now();

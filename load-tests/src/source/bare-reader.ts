@@ -42,7 +42,7 @@ export async function readBare(
   done.catch(() => {}); // Awaited below; a late rejection after success means nothing.
   client
     .query(
-      `start_replication slot ${client.escapeIdentifier(slot)} logical 0/0 (proto_version '1', publication_names '${publication}', messages 'true')`,
+      `START_REPLICATION SLOT ${client.escapeIdentifier(slot)} LOGICAL 0/0 (proto_version '1', publication_names '${publication}', messages 'true')`,
     )
     .catch(() => {});
   await done;

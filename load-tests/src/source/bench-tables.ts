@@ -48,8 +48,8 @@ export async function runMix(client: pg.Client, first: number, count: number): P
     client,
     first,
     count,
-    `update bench_rows set version = version + 1, title = md5('u' || k) where id = 1 + (k * 7919) % ${first - 1};
-     update bench_rows set version = version + 1, amount = amount + 1 where id = 1 + (k * 104729) % ${first - 1};
+    `update bench_rows set version = version + 1, title = md5('u' || k) where id = 1 + (k::bigint * 7919) % ${first - 1};
+     update bench_rows set version = version + 1, amount = amount + 1 where id = 1 + (k::bigint * 104729) % ${first - 1};
      insert into bench_rows select ${rowValues('k')};`,
   );
 }
@@ -61,7 +61,7 @@ export async function runSmall(client: pg.Client, first: number, count: number):
 
 /** Runs the statements once per id `k`, each time in a transaction of its own, inside the server. */
 async function commitEach(client: pg.Client, first: number, count: number, statements: string): Promise<void> {
-  await client.query(`do $$ declare k bigint; begin
+  await client.query(`do $$ begin
     for k in ${first}..${first + count - 1} loop ${statements} commit; end loop;
   end $$`);
 }

@@ -19,6 +19,8 @@ import { startDemoServer } from './web/demo-server.ts';
 import { portFrom } from './web/port-from.ts';
 
 const HEARTBEAT_MS = 10_000;
+/** There is no other gateway to go to, so clients are not sent away one by one. */
+const DRAIN_MS = 0;
 const TENANT_DATABASE = 'departures';
 const BOARD_ROOT = path.resolve(import.meta.dirname, '../../../examples/departures/dist');
 
@@ -51,14 +53,17 @@ export async function runAllInOne(
   const home = path.resolve(config.SLUICE_HOME);
   const secrets = await readOrMakeSecrets(home);
   const servers = await startServers(home, secrets, report);
-  stack.defer(() => servers[Symbol.asyncDispose]());
+  stack.defer(async () => servers[Symbol.asyncDispose]());
   const tenantUrl = await ensureDatabase(servers.tenant, TENANT_DATABASE);
   await seed(options, tenantUrl, secrets);
 
+  const boardPort = await portFrom(config.SLUICE_DEMO_PORT);
   const { controlPlane, dataPlane } = await joinPlanes(options, secrets, {
     control: await ensureDatabase(servers.platform, 'sluice_control'),
     store: await ensureDatabase(servers.platform, 'sluice_store'),
     home,
+    // The page may be opened under either name of this machine.
+    origins: [`http://127.0.0.1:${boardPort}`, `http://localhost:${boardPort}`],
   });
   stack.defer(() => dataPlane.close());
   stack.defer(() => controlPlane.close());
@@ -98,7 +103,7 @@ export async function runAllInOne(
       tokenSecret: new TextEncoder().encode(secrets.demoTokenSecret),
       simulator,
     },
-    config.SLUICE_DEMO_PORT,
+    boardPort,
   );
   stack.defer(() => board.close());
   onReady({
@@ -131,7 +136,12 @@ async function seed({ clock, report }: AllInOneOptions, tenantUrl: string, secre
 async function joinPlanes(
   { config, clock, logger }: AllInOneOptions,
   secrets: LocalSecrets,
-  places: { readonly control: string; readonly store: string; readonly home: string },
+  places: {
+    readonly control: string;
+    readonly store: string;
+    readonly home: string;
+    readonly origins: readonly string[];
+  },
 ): Promise<{ controlPlane: Awaited<ReturnType<typeof createControlPlane>>; dataPlane: DataPlane }> {
   const provisioner: SourceProvisioner = {
     preflight: async ({ projectId }, tables) =>
@@ -140,11 +150,26 @@ async function joinPlanes(
       dataPlane.replicator.readCatalog(await sourceOf(controlPlane.directory, projectId)),
     async apply({ projectId }, { version, compiled }, onProgress, signal) {
       dataPlane.startProject(projectId);
-      await dataPlane.replicator.deploy(projectId, { rules: compiled, rulesVersion: version }, onProgress, signal);
+      // Reports are written one after the other; the first refusal (the job was withdrawn) is thrown at the end.
+      let reported = Promise.resolve();
+      await untilAborted(
+        signal,
+        dataPlane.replicator.deploy(
+          projectId,
+          { rules: compiled, rulesVersion: version },
+          ({ step, rowsDone, rowsEstimate }) => {
+            reported = reported.then(() =>
+              onProgress({ step, done: rowsDone, estimate: rowsEstimate === 0 ? undefined : rowsEstimate }),
+            );
+            reported.catch(() => {});
+          },
+        ),
+      );
+      await reported;
     },
-    async release({ projectId }, signal) {
+    async release({ projectId }) {
       await dataPlane.stopProject(projectId);
-      await dataPlane.replicator.release(projectId, signal);
+      await dataPlane.replicator.release(projectId);
       await dataPlane.store.eraseProject(projectId);
     },
   };
@@ -167,7 +192,7 @@ async function joinPlanes(
     logger,
     sourceOf: (project) => sourceOf(controlPlane.directory, project),
     directory: gatewayDirectory(controlPlane.directory),
-    gateway: { host: '127.0.0.1', port: await portFrom(config.SLUICE_GATEWAY_PORT) },
+    gateway: { port: await portFrom(config.SLUICE_GATEWAY_PORT), allowedOrigins: places.origins, drainMs: DRAIN_MS },
     heartbeatMs: HEARTBEAT_MS,
     onProjectStopped: (projectId, error) => logger.error('project stopped', { projectId, error }),
   });
@@ -187,4 +212,13 @@ async function followProjects(
   };
   stack.defer(directory.onProjectChanged(() => void start()));
   await start();
+}
+
+/** A deployment goes on in the replicator; who asked for it may stop waiting. @throws the signal's reason */
+function untilAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    work.then(resolve, reject);
+  });
 }

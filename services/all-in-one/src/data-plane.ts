@@ -1,7 +1,13 @@
 import { type BucketStore, createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-store';
 import { createBucketWorker } from '@sluice/bucket-worker';
 import type { Clock, ProjectId } from '@sluice/domain';
-import { createGateway, type Gateway, type GatewayOptions } from '@sluice/gateway';
+import {
+  createGateway,
+  defaultGatewayConfig,
+  type Gateway,
+  type GatewayConfig,
+  type GatewayOptions,
+} from '@sluice/gateway';
 import { createMemoryOpQueue, createMemoryWakeUps, type WakeUps } from '@sluice/op-queue';
 import { createReplicator, type Replicator, type ReplicatorOptions } from '@sluice/replicator';
 import type { Logger } from '@sluice/telemetry';
@@ -17,8 +23,11 @@ export interface DataPlaneOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly sourceOf: ReplicatorOptions['sourceOf'];
+  /** Without it a project stops when the rules have to be compiled again. */
+  readonly compileRules?: NonNullable<ReplicatorOptions['compileRules']>;
+  readonly tuning?: NonNullable<ReplicatorOptions['tuning']>;
   readonly directory: GatewayOptions['directory'];
-  readonly gateway: GatewayOptions['config'];
+  readonly gateway: Partial<GatewayConfig>;
   readonly heartbeatMs: number;
   /** Called when a project stopped for good (L17); the others go on. */
   readonly onProjectStopped: (project: ProjectId, error: unknown) => void;
@@ -50,6 +59,8 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
     logger: logger.child({ service: 'replicator' }),
     sourceOf: options.sourceOf,
     heartbeatMs: options.heartbeatMs,
+    ...(options.compileRules ? { compileRules: options.compileRules } : {}),
+    ...(options.tuning ? { tuning: options.tuning } : {}),
   });
   const worker = createBucketWorker({ ...shared, logger: logger.child({ service: 'bucket-worker' }) });
   const gateway = createGateway({
@@ -58,7 +69,7 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
     clock,
     logger: logger.child({ service: 'gateway' }),
     directory: options.directory,
-    config: options.gateway,
+    config: { ...defaultGatewayConfig, ...options.gateway },
   });
   const runs = new Map<ProjectId, { readonly controller: AbortController; readonly ended: Promise<void> }>();
 

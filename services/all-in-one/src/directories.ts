@@ -2,6 +2,7 @@ import type { ProjectDirectory } from '@sluice/control-plane';
 import type { ProjectId } from '@sluice/domain';
 import type { GatewayOptions } from '@sluice/gateway';
 import type { SourceConnection } from '@sluice/replicator';
+import type { JSONWebKeySet } from 'jose';
 
 /** What the gateway may know of projects: how their tokens are verified, nothing of their sources. */
 export function gatewayDirectory(directory: ProjectDirectory): GatewayOptions['directory'] {
@@ -21,7 +22,7 @@ export function gatewayDirectory(directory: ProjectDirectory): GatewayOptions['d
             keys.kind === 'shared-secret'
               ? { kind: 'hs256', secret: new TextEncoder().encode(keys.secret.reveal()) }
               : keys.kind === 'jwks'
-                ? { kind: 'inline-jwks', jwks: keys.jwks }
+                ? { kind: 'inline-jwks', jwks: structuredClone(keys.jwks) as JSONWebKeySet } // Checked where it was set.
                 : { kind: 'jwks', url: keys.url },
         },
       };

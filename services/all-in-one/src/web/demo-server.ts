@@ -33,7 +33,10 @@ export async function startDemoServer(options: DemoServerOptions, port: number):
       response.end();
     });
   });
-  await listenFrom(server, port);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, // A TCP server's address is an AddressInfo.
     close: () =>
@@ -107,23 +110,4 @@ function json(response: ServerResponse, status: number, value: unknown): void {
   const body = JSON.stringify(value);
   response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
   response.end(body);
-}
-
-/** Listens on `port` of 127.0.0.1, or the next one that is free. */
-async function listenFrom(server: ReturnType<typeof createServer>, port: number, tries = 20): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(port + attempt, '127.0.0.1', () => {
-          server.off('error', reject);
-          resolve();
-        });
-      });
-      return;
-    } catch (error) {
-      const isTaken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
-      if (!isTaken || attempt === tries) throw error;
-    }
-  }
 }
