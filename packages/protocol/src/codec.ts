@@ -90,10 +90,10 @@ function readClientMessage(input: ByteReader): ClientMessage {
       const token = input.text(LIMITS.clientMessageBytesMax);
       const clientId = input.text(NAME_BYTES_MAX);
       const sdk = input.text(NAME_BYTES_MAX);
-      const flag = input.u8();
-      if (flag > 1) throw new MalformedBytesError('unknown hello flag');
-      const resume =
-        flag === 1 ? { epoch: readEpoch(input), lsn: readLsn(input), buckets: readBucketIds(input) } : undefined;
+      const hasResume = readFlag(input);
+      const resume = hasResume
+        ? { epoch: readEpoch(input), lsn: readLsn(input), buckets: readBucketIds(input) }
+        : undefined;
       return { type: 'hello', version, project, token, clientId, sdk, resume };
     }
     case TAG.token:
@@ -194,7 +194,7 @@ function readServerMessage(input: ByteReader): ServerMessage {
         epoch: readEpoch(input),
         lsn: readLsn(input),
         committedAtMs: input.f64(),
-        reset: input.u8() === 1,
+        reset: readFlag(input),
         drop: readBucketIds(input),
         replace: readAnnouncements(input),
         extend: readAnnouncements(input),
@@ -222,7 +222,7 @@ function readServerMessage(input: ByteReader): ServerMessage {
         code: input.text(),
         message: input.text(),
         remedy: input.text(),
-        fatal: input.u8() === 1,
+        fatal: readFlag(input),
       };
     case TAG.pong:
       return { type: 'pong', nonce: input.u32() };
@@ -318,6 +318,11 @@ function readMany<T>(input: ByteReader, itemBytesMin: number, read: () => T): T[
   const count = input.varint();
   if (count * itemBytesMin > input.remaining) throw new MalformedBytesError('impossible count');
   return Array.from({ length: count }, read);
+}
+function readFlag(input: ByteReader): boolean {
+  const flag = input.u8();
+  if (flag > 1) throw new MalformedBytesError('unknown flag');
+  return flag === 1;
 }
 function readEpoch(input: ByteReader): Epoch {
   return inRange(() => parseEpoch(input.varint()));
