@@ -23,7 +23,9 @@ export interface Flight {
 
 /** Real US airports and flights of early 2001, from the npm package `vega-datasets`. */
 export async function readDataset(): Promise<{ airports: Airport[]; flights: Flight[] }> {
-  const data = path.join(path.dirname(createRequire(import.meta.url).resolve('vega-datasets/package.json')), 'data');
+  // The package exports its build alone; its data folder is its build folder's neighbour.
+  const build = path.dirname(createRequire(import.meta.url).resolve('vega-datasets'));
+  const data = path.join(build, '..', 'data');
   const airports = parseAirports(await readFile(path.join(data, 'airports.csv'), 'utf8'));
   const flights = parseFlights(await readFile(path.join(data, 'flights-20k.json'), 'utf8'));
   const known = new Set(airports.map((airport) => airport.iata));
