@@ -1,4 +1,6 @@
+import { delay } from '@sluice/domain';
 import { type ResultFrame, rowsFromFrame } from '../core/query/frame.ts';
+import { systemClock } from '../system-clock.ts';
 import {
   type ClientErrorInfo,
   type LiveInfo,
@@ -25,6 +27,9 @@ export interface ClientOptions {
   /** Starts the worker, where a bundler or a policy needs it done in another way. */
   readonly worker?: () => Worker;
 }
+
+/** How long `close` waits for the worker before it ends it. */
+const CLOSE_WITHIN_MS = 3000;
 
 interface LiveEntry {
   readonly onFrame: (frame: ResultFrame, info: LiveInfo) => void;
@@ -168,8 +173,11 @@ class PageClient implements SluiceClient {
   }
   async close(): Promise<void> {
     if (this.#ended) return;
-    // One that never opened has nothing to close; either way the worker is done.
-    await this.#call({ method: 'close' }).catch(() => undefined);
+    // One that never opened has nothing to close, and one that the browser killed does not answer.
+    const closed = this.#call({ method: 'close' }).catch(() => undefined);
+    const patience = new AbortController();
+    await Promise.race([closed, delay(systemClock, CLOSE_WITHIN_MS, patience.signal)]);
+    patience.abort();
     this.#end(CLOSED);
   }
 

@@ -1,0 +1,155 @@
+// The worker's dependency, named where Vite looks before the tests: one that it meets later reloads the page.
+import 'fflate';
+import { afterEach, describe, expect, test } from 'vitest';
+import type { SluiceClient, Status } from '../types.ts';
+import { type ClientOptions, createClient } from './create-client.ts';
+
+const ROWS = 400;
+let opened: { client: SluiceClient; worker: Worker }[] = [];
+let names = 0;
+
+afterEach(async () => {
+  await Promise.all(opened.map(({ client }) => client.close()));
+  opened = [];
+});
+
+function newName(): string {
+  return `test-${Date.now()}-${++names}`;
+}
+function open(
+  name: string,
+  lastLsn: number,
+  rest: Partial<ClientOptions> = {},
+): { client: SluiceClient; worker: Worker } {
+  const worker = new Worker(new URL('../testing/loopback-worker.ts', import.meta.url), { type: 'module' });
+  const url = `ws://loopback/?rows=${ROWS}&lastLsn=${lastLsn}`;
+  const client = createClient({ url, project: 'demo', auth: () => 'token', name, worker: () => worker, ...rest });
+  opened.push({ client, worker });
+  return { client, worker };
+}
+/** As the browser does it: nothing in the worker gets to finish. */
+function kill(killed: { client: SluiceClient; worker: Worker }): void {
+  killed.worker.terminate();
+  opened = opened.filter(({ client }) => client !== killed.client);
+}
+function until(client: SluiceClient, isTrue: (status: Status) => boolean): Promise<Status> {
+  return new Promise((resolve) => {
+    const stop = client.onStatus((status) => {
+      if (!isTrue(status)) return;
+      queueMicrotask(() => stop());
+      resolve(status);
+    });
+  });
+}
+function afterStatusChanges(client: SluiceClient, changes: number): Promise<unknown> {
+  let left = changes;
+  return until(client, () => left-- <= 0);
+}
+const isAt = (lsn: number) => (status: Status) => status.checkpoint?.committedAtMs === lsn;
+async function versions(client: SluiceClient): Promise<unknown> {
+  return client.query('SELECT count(*) AS rows, min(version) AS low, max(version) AS high FROM items');
+}
+
+describe('client in a browser on OPFS', () => {
+  test('a first sync is applied, and live queries see each checkpoint with its commit time', async () => {
+    const { client } = open(newName(), 3);
+    const seen: [unknown, unknown][] = [];
+    const done = new Promise<void>((resolve) => {
+      client.live<{ version: number }>('SELECT DISTINCT version FROM items', [], (rows, { checkpoint }) => {
+        seen.push([rows, checkpoint?.committedAtMs]);
+        if (rows[0]?.version === 3) resolve();
+      });
+    });
+    client.connect();
+    await done;
+    expect(seen).toEqual([1, 2, 3].map((version) => [[{ version }], version]));
+    expect(client.status()).toMatchObject({ connection: 'connected', storage: 'opfs', lastError: undefined });
+    expect(await client.verify()).toMatchObject({ ok: true, rows: ROWS });
+    expect(new TextDecoder().decode((await client.export()).subarray(0, 15))).toBe('SQLite format 3');
+  });
+
+  test('L12: a reload shows the last checkpoint offline and resumes from it', async () => {
+    const name = newName();
+    const first = open(name, 2);
+    first.client.connect();
+    await until(first.client, isAt(2));
+    kill(first);
+    const { client } = open(name, 4);
+    await client.ready();
+    expect(await versions(client)).toEqual([{ rows: ROWS, low: 2, high: 2 }]);
+    client.connect();
+    const status = await until(client, isAt(4));
+    expect(status.source).toMatchObject({ rowsDone: 2, rowsEstimate: 1 });
+    expect(await versions(client)).toEqual([{ rows: ROWS, low: 4, high: 4 }]);
+  });
+
+  test('L12: a worker killed at any instant leaves one whole checkpoint, 20 times in a row', async () => {
+    const name = newName();
+    let told = 0;
+    for (let round = 0; round <= 20; round++) {
+      const opened = open(name, 1_000_000);
+      const { client } = opened;
+      if (round > 0) {
+        await client.ready();
+        const at = client.status().checkpoint?.committedAtMs ?? 0;
+        expect(at).toBeGreaterThanOrEqual(told);
+        expect(await versions(client)).toEqual([{ rows: ROWS, low: at, high: at }]);
+        expect((await client.verify()).problems).toEqual([]);
+        told = at;
+      }
+      client.connect();
+      // Checkpoints follow without a pause, so wherever this falls, one is being received or applied.
+      await until(client, ({ checkpoint }) => (checkpoint?.committedAtMs ?? 0) > told);
+      await afterStatusChanges(client, 1 + Math.floor(Math.random() * 8));
+      told = client.status().checkpoint?.committedAtMs ?? 0;
+      kill(opened);
+    }
+  }, 120_000);
+
+  test('a second tab waits with a code while the first holds the database, then goes on', async () => {
+    const name = newName();
+    const first = open(name, 2);
+    first.client.connect();
+    await until(first.client, isAt(2));
+    const second = open(name, 3);
+    const waiting = await until(second.client, ({ lastError }) => lastError !== undefined);
+    expect(waiting.lastError?.code).toBe('CLIENT_STORAGE_BUSY');
+    await first.client.close();
+    await second.client.ready();
+    expect(await versions(second.client)).toEqual([{ rows: ROWS, low: 2, high: 2 }]);
+  });
+
+  test('each user name has a database of its own, and signing out erases one', async () => {
+    const mine = newName();
+    const { client } = open(mine, 2);
+    client.connect();
+    await until(client, isAt(2));
+    const other = open(newName(), 2);
+    await expect(other.client.query('SELECT * FROM items')).rejects.toMatchObject({ code: 'CLIENT_NOT_READY' });
+    await client.signOut();
+    expect(client.status()).toMatchObject({ connection: 'offline', checkpoint: undefined });
+    await expect(client.query('SELECT * FROM items')).rejects.toMatchObject({ code: 'CLIENT_NOT_READY' });
+    await client.close();
+    const again = open(mine, 2);
+    await expect(again.client.query('SELECT * FROM items')).rejects.toMatchObject({ code: 'CLIENT_NOT_READY' });
+  });
+
+  test('writing SQL is refused, memory storage says what it is, and a closed client says so', async () => {
+    const { client } = open(newName(), 1, { storage: 'memory' });
+    client.connect();
+    await until(client, isAt(1));
+    expect(client.status().storage).toBe('memory');
+    await expect(client.query('DELETE FROM items')).rejects.toMatchObject({ code: 'CLIENT_QUERY_NOT_READ_ONLY' });
+    const pending = client.query('SELECT 1 AS one');
+    await client.close();
+    expect(await pending).toEqual([{ one: 1 }]);
+    await expect(client.query('SELECT 1')).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
+  });
+
+  test('a worker that cannot start ends in a code', async () => {
+    const worker = (): Worker => new Worker(new URL('data:text/javascript,throw new Error()'), { type: 'module' });
+    const client = createClient({ url: 'ws://localhost', project: 'demo', auth: () => '', worker });
+    await expect(client.ready()).rejects.toMatchObject({ code: 'CLIENT_WORKER_FAILED' });
+    expect(() => createClient({ url: 'http://x', project: 'demo', auth: () => '' })).toThrow(/CLIENT_OPTIONS_INVALID/);
+  });
+});

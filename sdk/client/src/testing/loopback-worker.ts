@@ -1,0 +1,16 @@
+import { loadModule } from '../browser/load-module.ts';
+import { serveWorker } from '../browser/serve-worker.ts';
+import { systemClock } from '../system-clock.ts';
+import { LoopbackSocket } from './loopback-socket.ts';
+
+/** The worker as it is shipped, but for its network: the url's query says what the gateway within it has. */
+serveWorker({
+  loadModule,
+  openSocket: (url) => {
+    const query = new URL(url).searchParams;
+    return new LoopbackSocket({ rows: Number(query.get('rows')), lastLsn: Number(query.get('lastLsn')) });
+  },
+  clock: systemClock,
+  random: Math.random,
+  onStep: undefined,
+});
