@@ -146,7 +146,6 @@ export class ProjectRunner {
       job?.settle(error);
       throw error;
     }
-    await using _snapshot = started;
     const follower = this.newFollower(holding, started.epoch, started.streams);
     await this.together(follower, signal, async (stop) => {
       await this.load(holding, follower, started, job, stop);
@@ -175,6 +174,8 @@ export class ProjectRunner {
       { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot, onProgress, onQueueCleared },
       signal,
     );
+    // The copy's session keeps a lock on every table, and its snapshot keeps the source from cleaning up dead rows.
+    await snapshot[Symbol.asyncDispose]();
     await faultPoint('streams loaded');
     await follower.reached(point, signal);
     signal.throwIfAborted();

@@ -1,0 +1,94 @@
+import type { Claims } from '../stack/source-database.ts';
+import type { SyncClient } from '../stack/sync-client.ts';
+import type { Tenant } from '../stack/tenant.ts';
+import { type DatabaseState, differences } from './table-state.ts';
+
+interface Sample {
+  readonly claims: Claims;
+  readonly tick: number;
+  readonly state: DatabaseState;
+}
+
+/**
+ * L12: whatever a client shows is what SQL gave its user after one commit, all tables at once. Commits go through
+ * `commit`, which asks the oracle after each; watched clients are read at every checkpoint that they apply.
+ */
+export class PrefixCheck {
+  readonly #tenant: Tenant;
+  readonly #users: readonly Claims[];
+  /** Per user, what SQL gave after each commit, by tick. */
+  readonly #expected = new Map<string, Map<number, DatabaseState>>();
+  /** Read from clients and not judged yet. */
+  #samples: Sample[] = [];
+  #judged = 0;
+
+  private constructor(tenant: Tenant, users: readonly Claims[]) {
+    this.#tenant = tenant;
+    this.#users = users;
+  }
+
+  /** The present state of the source is the first that a client may show. */
+  static async begin(tenant: Tenant, users: readonly Claims[]): Promise<PrefixCheck> {
+    const check = new PrefixCheck(tenant, users);
+    await check.#ask(tenant.source.tick);
+    return check;
+  }
+
+  /** Reads the client at each checkpoint from now on; the returned function ends that. */
+  watch(client: SyncClient): () => void {
+    return client.sample(this.#tenant.streams, (state) => {
+      const tick = Number(state.get('ticks')?.rows[0]?.n ?? -1);
+      this.#samples.push({ claims: client.claims, tick, state });
+    });
+  }
+
+  async commit(...statements: readonly string[]): Promise<number> {
+    const tick = await this.#tenant.source.commit(...statements);
+    await this.#ask(tick);
+    return tick;
+  }
+
+  async #ask(tick: number): Promise<void> {
+    for (const claims of this.#users) {
+      const states = this.#expected.get(claims.sub) ?? new Map<number, DatabaseState>();
+      states.set(tick, await this.#tenant.oracle.stateOf(claims, this.#tenant.streams));
+      this.#expected.set(claims.sub, states);
+    }
+  }
+
+  /** How many states were read from clients and judged. */
+  get judged(): number {
+    return this.#judged;
+  }
+
+  /**
+   * What clients showed since the last call that SQL never gave; call it when no commit is under way. `columns` as in
+   * `differences`.
+   */
+  problems(columns: 'equal' | 'may-lack' = 'equal'): string[] {
+    const samples = this.#samples;
+    this.#samples = [];
+    this.#judged += samples.length;
+    return samples.flatMap(({ claims, tick, state }) => {
+      const expected = this.#at(claims, tick);
+      if (!expected) return [`${claims.sub} showed tick ${tick}, before which nothing is known`];
+      return differences(withoutTicks(expected), withoutTicks(state), columns).map(
+        (line) => `${claims.sub} at tick ${tick}: ${line}`,
+      );
+    });
+  }
+
+  /** A tick that nobody asked about was counted up alone, so the one before it says the same of all other tables. */
+  #at({ sub }: Claims, tick: number): DatabaseState | undefined {
+    const states = this.#expected.get(sub);
+    for (let at = tick; at >= 0; at--) {
+      const state = states?.get(at);
+      if (state) return state;
+    }
+    return undefined;
+  }
+}
+
+function withoutTicks(state: DatabaseState): DatabaseState {
+  return new Map([...state].filter(([table]) => table !== 'ticks'));
+}

@@ -1,0 +1,115 @@
+import { createDataPlane, type DataPlane } from '@sluice/all-in-one';
+import { parseProjectId } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
+import { defaultGatewayConfig } from '@sluice/gateway';
+import type { Tuning } from '@sluice/replicator';
+import { createLogger, systemClock } from '@sluice/telemetry';
+import { freshCluster, freshDatabase } from '@sluice/testkit';
+import { AUDIENCE, ISSUER, Tenant, type TenantHost, type TenantSpec } from './tenant.ts';
+
+/** Log records kept for a failing test. */
+const LOG_RECORDS_MAX = 200;
+
+export interface StackOptions {
+  readonly tuning?: Partial<Tuning>;
+  readonly heartbeatMs?: number;
+}
+
+/** Replicator, worker and gateway over a Postgres bucket store, all real, and the tenants that a test adds. */
+export interface Stack extends AsyncDisposable {
+  readonly dataPlane: DataPlane;
+  readonly gatewayPort: number;
+  /** Makes a source, and its project with it; with `streams`, resolves when these are deployed. */
+  addTenant(spec: TenantSpec): Promise<Tenant>;
+  /** Ends replication, worker and gateway and starts them anew over the same store. */
+  restart(): Promise<void>;
+  /** The newest log records, for a failing test to print. */
+  log(): string;
+}
+
+/** The store is on a server of its own, since a slot decodes the WAL of its whole server. */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const storeCluster = await freshCluster({ wal_level: 'replica' });
+  const storeDatabase = await freshDatabase('store', storeCluster);
+  const tenants: Tenant[] = [];
+  const records: string[] = [];
+  const logger = createLogger({
+    service: 'e2e',
+    level: 'info',
+    clock: systemClock,
+    destination: {
+      write(record) {
+        records.push(record);
+        if (records.length > LOG_RECORDS_MAX) records.shift();
+      },
+    },
+  });
+  const tenantOf = (project: number): Tenant => {
+    const found = tenants.find((tenant) => tenant.project === project);
+    if (!found) throw new AppError('PROJECT_NOT_FOUND');
+    return found;
+  };
+  const start = (port: number): Promise<DataPlane> =>
+    createDataPlane({
+      storeUrl: storeDatabase.url,
+      clock: systemClock,
+      logger,
+      sourceOf: async (project) => tenantOf(project).connection(),
+      compileRules: (project, catalog) => tenantOf(project).compileDeployed(catalog),
+      directory: { projectByRef: async (ref) => directoryEntry(tenants.find((tenant) => tenant.ref === ref)) },
+      gateway: { ...defaultGatewayConfig, port, allowedOrigins: ['*'], drainMs: 0 },
+      heartbeatMs: options.heartbeatMs ?? 10_000,
+      ...(options.tuning ? { tuning: options.tuning } : {}),
+      onProjectStopped: (project, error) => logger.error('project stopped', { projectId: project, error }),
+    });
+
+  let dataPlane = await start(0);
+  const { port: gatewayPort } = await dataPlane.gateway.listen();
+  const host: TenantHost = {
+    gatewayPort,
+    readCatalog: (connection) => dataPlane.replicator.readCatalog(connection),
+    deploy: (project, rules, rulesVersion) => dataPlane.replicator.deploy(project, { rules, rulesVersion }),
+  };
+  return {
+    get dataPlane() {
+      return dataPlane;
+    },
+    gatewayPort,
+    async addTenant(spec) {
+      const tenant = await Tenant.create(spec, parseProjectId(tenants.length + 1), host);
+      tenants.push(tenant);
+      dataPlane.startProject(tenant.project);
+      await tenant.deploy(spec.streams);
+      return tenant;
+    },
+    async restart() {
+      await dataPlane.close();
+      dataPlane = await start(gatewayPort);
+      await dataPlane.gateway.listen();
+      for (const tenant of tenants) dataPlane.startProject(tenant.project);
+    },
+    log: () => records.join(''),
+    async [Symbol.asyncDispose]() {
+      await dataPlane.close();
+      for (const tenant of tenants) await tenant[Symbol.asyncDispose]();
+      await storeDatabase[Symbol.asyncDispose]();
+      await storeCluster[Symbol.asyncDispose]();
+    },
+  };
+}
+
+type DirectoryEntry = Awaited<ReturnType<Parameters<typeof createDataPlane>[0]['directory']['projectByRef']>>;
+
+function directoryEntry(tenant: Tenant | undefined): DirectoryEntry {
+  if (!tenant) return undefined;
+  return {
+    project: tenant.project,
+    auth: {
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      algorithms: ['HS256'],
+      maxTokenAgeSeconds: 86_400,
+      keys: { kind: 'hs256', secret: tenant.tokenSecret },
+    },
+  };
+}
