@@ -213,9 +213,12 @@ export class SyncCursor {
     const span = { after: dirt.after > before.lsn ? dirt.after : before.lsn, through: served.checkpoint.lsn };
     const { buckets: changed, truncated } = dirt;
     const unchanged = { held: before.buckets, unproven: NOTHING, truncated, changed, after: span.after };
-    const lookups = this.grants
-      .lookups(served.streams)
-      .filter(({ lookup, stream }) => dirt.lookups.has(lookup) || truncated.has(stream));
+    const isMembershipSame = dirt.lookups.size === 0 && truncated.size === 0;
+    const lookups = isMembershipSame
+      ? []
+      : this.grants
+          .lookups(served.streams)
+          .filter(({ lookup, stream }) => dirt.lookups.has(lookup) || truncated.has(stream));
     if (lookups.length === 0) return { ...unchanged, wanted: before.buckets, broken: NOTHING };
     const [values, touched] = await Promise.all([
       this.rooms.membership.values(lookups, span.through),

@@ -77,7 +77,7 @@ export function wireOf(options: WireOptions): Wire {
 
   /** Text is made from the same frames: what a debugging client sees is what others get. */
   async function sendAsJson(frames: readonly Uint8Array[]): Promise<void> {
-    for (const frame of frames) outbox.send([await jsonOf(decodeServerMessage(frame))]);
+    for (const frame of frames) outbox.sendText(await jsonOf(decodeServerMessage(frame)));
   }
 
   let jsonTail: Promise<void> = Promise.resolve();

@@ -2,10 +2,11 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { WebSocket } from 'ws';
+import { framed } from './websocket-frames.ts';
 
 export interface OutboxOptions {
   readonly socket: WebSocket;
-  /** The stream under it, to send several messages in one write. */
+  /** The stream under it. */
   readonly stream: Duplex;
   readonly clock: Clock;
   /** Above this many bytes that the kernel has not taken, `ready` waits. */
@@ -31,16 +32,28 @@ export class Outbox {
     return this.options.socket.readyState === WebSocket.OPEN;
   }
 
-  /** @throws AppError SESSION_RESTART when the connection is over */
-  send(frames: readonly (Uint8Array | string)[]): void {
+  /**
+   * Sends binary messages in one write. They go to the stream under the library's socket, which frames each message
+   * anew for each connection; its own pings and close frames are written there too, so the order is kept.
+   * @throws AppError SESSION_RESTART when the connection is over
+   */
+  send(messages: readonly Uint8Array[]): void {
     if (!this.isOpen) throw connectionOver();
-    const { socket, stream } = this.options;
-    stream.cork();
-    for (const frame of frames) {
-      this.bytesSent += frame.length;
-      socket.send(frame, this.onWritten);
+    const { stream } = this.options;
+    const pieces = framed(messages);
+    if (pieces.length > 1) stream.cork();
+    for (const piece of pieces) {
+      this.bytesSent += piece.length;
+      stream.write(piece, this.onWritten);
     }
-    stream.uncork();
+    if (pieces.length > 1) stream.uncork();
+  }
+
+  /** @throws AppError SESSION_RESTART when the connection is over */
+  sendText(message: string): void {
+    if (!this.isOpen) throw connectionOver();
+    this.bytesSent += message.length;
+    this.options.socket.send(message, this.onWritten);
   }
 
   /** @throws AppError SESSION_RESTART when the connection is over */

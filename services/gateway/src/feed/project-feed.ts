@@ -1,5 +1,5 @@
 import type { BucketRef, BucketStore, BucketTotals, StoredChunk } from '@sluice/bucket-store';
-import type { BucketId, Lsn, ProjectId } from '@sluice/domain';
+import type { BucketId, Checkpoint, Lsn, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type BucketAnnouncement, encodeServerMessage } from '@sluice/protocol';
 import { batched, type Span } from '../batch.ts';
@@ -18,6 +18,11 @@ export interface FramePage {
   /** What the page's chunks add to the bucket's totals; only for stretches of changes. */
   readonly delta: BucketTotals;
 }
+/** A whole checkpoint, encoded. */
+export interface SharedFrames {
+  readonly frames: readonly Uint8Array[];
+  readonly bytes: number;
+}
 /** A whole bucket: encoded, or when it is too large for that, what its pages are made with. */
 export type BucketContent =
   | { readonly kind: 'whole'; readonly ops: number; readonly page: FramePage }
@@ -33,6 +38,8 @@ export interface FeedCaches {
 const NO_TOTALS: BucketTotals = { checksum: 0n, rows: 0 };
 const EMPTY_PAGE: FramePage = { frames: [], ops: 0, bytes: 0, next: undefined, delta: NO_TOTALS };
 const BUCKETS_PER_READ_MAX = 1000;
+/** Different checkpoints of one position that are kept encoded. */
+const SHARED_MAX = 1000;
 
 /**
  * One project's buckets as encoded messages. Whatever several sessions need is read and encoded once: pages are cached by
@@ -42,6 +49,8 @@ export class ProjectFeed {
   private readonly registry = new BucketRegistry();
   private readonly project: ProjectId;
   private readonly caches: FeedCaches;
+  private readonly sharedByKey = new Map<string, Promise<SharedFrames | undefined>>();
+  private sharedAt: Checkpoint | undefined;
   private readonly readPage;
   private readonly readSum;
 
@@ -79,6 +88,24 @@ export class ProjectFeed {
   announce(bucket: BucketId): BucketAnnouncement {
     const { no, stream } = this.registry.get(bucket);
     return { no, bucket, stream };
+  }
+
+  /** Encodes a checkpoint of these changed buckets once, for as long as it is the newest. */
+  shared(
+    checkpoint: Checkpoint,
+    buckets: readonly BucketId[],
+    span: Span,
+    encode: () => Promise<SharedFrames | undefined>,
+  ): Promise<SharedFrames | undefined> {
+    if (this.sharedAt !== checkpoint) this.sharedByKey.clear();
+    this.sharedAt = checkpoint;
+    const key = buckets.map((bucket) => `${bucket}${versionAt(this.registry.get(bucket), span.after)}`).join();
+    const known = this.sharedByKey.get(key);
+    if (known) return known;
+    const fresh = encode();
+    if (this.sharedByKey.size < SHARED_MAX) this.sharedByKey.set(key, fresh);
+    fresh.catch(() => this.sharedByKey.delete(key));
+    return fresh;
   }
 
   /** The chunks of a stretch of changes, as stored. For clients whose grant of the bucket covers all of it (L13). */

@@ -2,7 +2,7 @@ import type { BucketTotals } from '@sluice/bucket-store';
 import type { BucketId, Checkpoint, Lsn } from '@sluice/domain';
 import { type BucketSum, encodeServerMessage } from '@sluice/protocol';
 import type { StepPlan } from './plan-step.ts';
-import type { FramePage, ProjectFeed } from './project-feed.ts';
+import type { FramePage, ProjectFeed, SharedFrames } from './project-feed.ts';
 
 /** Where encoded messages go. */
 export interface FrameSink {
@@ -26,6 +26,8 @@ export interface CheckpointToSend {
   readonly confirm: () => void;
 }
 
+/** Buckets of a checkpoint that is encoded once for everybody who needs exactly it. */
+const SHARED_BUCKETS_MAX = 8;
 /** Buckets whose first pages are read together, and rows of theirs; bounds what one session makes us hold. */
 const GROUP_BUCKETS_MAX = 32;
 const GROUP_ROWS_MAX = 20_000;
@@ -36,8 +38,43 @@ const WRITE_BYTES = 64 * 1024;
  * Sends one checkpoint from `checkpoint` to `checkpoint-end`, under the sink's back-pressure. Returns the bytes sent.
  */
 export async function sendCheckpoint(feed: ProjectFeed, step: CheckpointToSend, sink: FrameSink): Promise<number> {
+  const shared = await sharedFrames(feed, step);
+  if (!shared) return sendPageByPage(feed, step, sink);
+  step.onBegin();
+  step.confirm();
+  sink.send(shared.frames);
+  return shared.bytes;
+}
+
+/**
+ * A checkpoint of few changed buckets, whole: the usual case, in which every subscriber of a bucket is sent the very same
+ * bytes. Undefined when it is not so simple, or too large to be sent without looking at the buffers in between.
+ */
+function sharedFrames(feed: ProjectFeed, step: CheckpointToSend): Promise<SharedFrames | undefined> | undefined {
+  const { plan, prelude, reset, checkpoint } = step;
+  if (reset || prelude.length + plan.drop.length + plan.replace.length > 0 || plan.extend.length > SHARED_BUCKETS_MAX)
+    return undefined;
+  const span = { after: step.after, through: checkpoint.lsn };
+  return feed.shared(checkpoint, plan.extend, span, async () => {
+    const pages = await firstPagesOf(feed, plan.extend, span);
+    const bytes = pages.reduce((sum, page) => sum + page.bytes, 0);
+    if (bytes > WRITE_BYTES || pages.some((page) => page.next !== undefined)) return undefined;
+    const totals = await Promise.all(
+      plan.extend.map((bucket, i) => feed.totals(bucket, span.through, changedBy(step, pages[i]))),
+    );
+    const sums = plan.extend.map((bucket, i) => sumOf(feed, bucket, totals[i] as BucketTotals));
+    const frames = [
+      checkpointMessage(feed, step, knownSize(pages, [])),
+      ...pages.flatMap((page) => page.frames),
+      encodeServerMessage({ type: 'checkpoint-end', epoch: checkpoint.epoch, lsn: checkpoint.lsn, sums }),
+    ];
+    return { frames, bytes: frames.reduce((sum, frame) => sum + frame.length, 0) };
+  });
+}
+
+async function sendPageByPage(feed: ProjectFeed, step: CheckpointToSend, sink: FrameSink): Promise<number> {
   const { checkpoint, plan } = step;
-  const { epoch, lsn, committedAtMs } = checkpoint;
+  const { epoch, lsn } = checkpoint;
   const span = { after: step.after, through: lsn };
   const extendGroups = groupsOf(plan.extend, () => 0);
   const replaceTotals = await Promise.all(plan.replace.map((bucket) => feed.totals(bucket, lsn, undefined)));
@@ -46,19 +83,7 @@ export async function sendCheckpoint(feed: ProjectFeed, step: CheckpointToSend, 
   const writer = new GatheringWriter(sink);
   step.onBegin();
   for (const frame of step.prelude) writer.add(frame);
-  writer.add(
-    encodeServerMessage({
-      type: 'checkpoint',
-      epoch,
-      lsn,
-      committedAtMs,
-      reset: step.reset,
-      drop: plan.drop,
-      replace: plan.replace.map((bucket) => feed.announce(bucket)),
-      extend: plan.extend.map((bucket) => feed.announce(bucket)),
-      ...knownSize(firstPages, replaceTotals),
-    }),
-  );
+  writer.add(checkpointMessage(feed, step, knownSize(firstPages, replaceTotals)));
   const sums: BucketSum[] = plan.replace.map((bucket, i) => sumOf(feed, bucket, replaceTotals[i] as BucketTotals));
   for (const [i, group] of extendGroups.entries()) {
     if (i > 0) firstPages = await firstPagesOf(feed, group, span);
@@ -69,7 +94,7 @@ export async function sendCheckpoint(feed: ProjectFeed, step: CheckpointToSend, 
         if (page.next === undefined) break;
         page = await feed.changes(bucket, span, page.next);
       }
-      sums.push(sumOf(feed, bucket, await feed.totals(bucket, lsn, { after: step.after, page: first })));
+      sums.push(sumOf(feed, bucket, await feed.totals(bucket, lsn, changedBy(step, first))));
     }
   }
   for (const group of groupsOf(plan.replace, (bucket) => rowsOf.get(bucket) ?? 0)) {
@@ -85,6 +110,28 @@ export async function sendCheckpoint(feed: ProjectFeed, step: CheckpointToSend, 
   writer.add(encodeServerMessage({ type: 'checkpoint-end', epoch, lsn, sums }));
   writer.flush();
   return writer.bytes;
+}
+
+function checkpointMessage(
+  feed: ProjectFeed,
+  { checkpoint, reset, plan }: CheckpointToSend,
+  size: { totalOps: number; totalBytes: number },
+): Uint8Array {
+  return encodeServerMessage({
+    type: 'checkpoint',
+    epoch: checkpoint.epoch,
+    lsn: checkpoint.lsn,
+    committedAtMs: checkpoint.committedAtMs,
+    reset,
+    drop: plan.drop,
+    replace: plan.replace.map((bucket) => feed.announce(bucket)),
+    extend: plan.extend.map((bucket) => feed.announce(bucket)),
+    ...size,
+  });
+}
+
+function changedBy(step: CheckpointToSend, page: FramePage | undefined): { after: Lsn; page: FramePage } | undefined {
+  return page && { after: step.after, page };
 }
 
 function firstPagesOf(

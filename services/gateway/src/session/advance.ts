@@ -1,7 +1,8 @@
 import { compareCheckpoints, type Epoch, type Lsn } from '@sluice/domain';
 import { AppError, unreachable } from '@sluice/errors';
 import { type ClientMessage, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
-import type { Identity, OpenState, SessionLimits, SessionState, VerifyPurpose } from './state.ts';
+import type { Identity, Now, OpenState, SessionLimits, SessionState, Unapplied, VerifyPurpose } from './state.ts';
+import { initialWindow, windowAfterApplied } from './window.ts';
 
 export type SessionEvent =
   | { readonly kind: 'message'; readonly message: ClientMessage }
@@ -46,29 +47,29 @@ const RETRY_MS_MAX = 10_000;
  * The session's protocol: what may come when, and what follows from it. Pure; a driver carries the effects out in order
  * and reports back with events. Once closed, nothing has any effect.
  */
-export function advance(state: SessionState, event: SessionEvent, nowMs: number, limits: SessionLimits): Advance {
+export function advance(state: SessionState, event: SessionEvent, now: Now, limits: SessionLimits): Advance {
   if (state.phase === 'closed') return { state, effects: [] };
   switch (event.kind) {
     case 'message':
-      return onMessage({ ...state, lastHeardMs: nowMs }, event.message, nowMs, limits);
+      return onMessage({ ...state, lastHeardMs: now.monotonicMs }, event.message, now, limits);
     case 'heard':
-      return { state: { ...state, lastHeardMs: nowMs }, effects: [] };
+      return { state: { ...state, lastHeardMs: now.monotonicMs }, effects: [] };
     case 'refused':
       return closed(state, event.error);
     case 'disconnected':
       return { state: { ...state, phase: 'closed' }, effects: [] };
     case 'verified':
-      return onVerified(state, event.identity, nowMs, limits);
+      return onVerified(state, event.identity, now, limits);
     case 'verify-failed':
-      return onVerifyFailed(state, event.error, nowMs, limits);
+      return onVerifyFailed(state, event.error, now, limits);
     case 'tick':
-      return onTick(state, nowMs, limits);
+      return onTick(state, now, limits);
     case 'news':
     case 'step-done':
     case 'step-failed':
     case 'source':
     case 'revalidate':
-      return state.phase === 'open' ? onOpenEvent(state, event, nowMs, limits) : { state, effects: [] };
+      return state.phase === 'open' ? onOpenEvent(state, event, now, limits) : { state, effects: [] };
     default:
       return unreachable(event);
   }
@@ -76,18 +77,18 @@ export function advance(state: SessionState, event: SessionEvent, nowMs: number,
 
 type Alive = Exclude<SessionState, { phase: 'closed' }>;
 
-function onMessage(state: Alive, message: ClientMessage, nowMs: number, limits: SessionLimits): Advance {
-  const paid = isExpectedApplied(state, message) ? state : charged(state, nowMs, limits);
+function onMessage(state: Alive, message: ClientMessage, now: Now, limits: SessionLimits): Advance {
+  const paid = isExpectedApplied(state, message) ? state : charged(state, now, limits);
   if (paid.allowance < 0) return closed(state, new AppError('PROTOCOL_FLOOD'));
   switch (message.type) {
     case 'ping':
       return { state: paid, effects: [{ kind: 'send', message: { type: 'pong', nonce: message.nonce } }] };
     case 'hello':
-      return onHello(paid, message, nowMs, limits);
+      return onHello(paid, message, now, limits);
     case 'token':
       return onToken(paid, message.token);
     case 'applied':
-      return onApplied(paid, message, limits);
+      return onApplied(paid, message, now, limits);
     default:
       return unreachable(message);
   }
@@ -96,14 +97,14 @@ function onMessage(state: Alive, message: ClientMessage, nowMs: number, limits: 
 function onHello(
   state: Alive,
   hello: Extract<ClientMessage, { type: 'hello' }>,
-  nowMs: number,
+  now: Now,
   limits: SessionLimits,
 ): Advance {
   if (state.phase !== 'greeting') return closed(state, outOfOrder('a second hello'));
   if (hello.version !== PROTOCOL_VERSION)
     return closed(state, new AppError('PROTOCOL_VERSION', { details: { version: PROTOCOL_VERSION } }));
   return {
-    state: { ...state, phase: 'authenticating', deadlineMs: nowMs + limits.verifyWithinMs },
+    state: { ...state, phase: 'authenticating', deadlineMs: now.monotonicMs + limits.verifyWithinMs },
     effects: [{ kind: 'verify', purpose: 'hello', token: hello.token }],
   };
 }
@@ -114,16 +115,20 @@ function onToken(state: Alive, token: string): Advance {
   return verifying(state, 'token', token);
 }
 
-function onApplied(state: Alive, applied: { epoch: Epoch; lsn: Lsn }, limits: SessionLimits): Advance {
+function onApplied(state: Alive, applied: { epoch: Epoch; lsn: Lsn }, now: Now, limits: SessionLimits): Advance {
   if (state.phase !== 'open') return closed(state, outOfOrder('applied before welcome'));
   if (!state.newest || compareCheckpoints(applied, state.newest) > 0)
     return closed(state, new AppError('PROTOCOL_APPLIED_UNSENT'));
-  const unapplied = state.unapplied.filter((sent) => compareCheckpoints(sent, applied) > 0);
-  return stepIfDue({ ...state, unapplied }, limits);
+  const isDone = (sent: Unapplied): boolean => compareCheckpoints(sent, applied) <= 0;
+  const last = state.unapplied.findLast(isDone);
+  if (!last) return { state, effects: [] };
+  const unapplied = state.unapplied.filter((sent) => !isDone(sent));
+  const window = windowAfterApplied(state.window, now.monotonicMs - last.sentAtMs, limits.unappliedMax);
+  return stepIfDue({ ...state, unapplied, window }, limits);
 }
 
-function onVerified(state: Alive, identity: Identity, nowMs: number, limits: SessionLimits): Advance {
-  if (state.phase === 'authenticating') return opened(state, identity, nowMs, limits);
+function onVerified(state: Alive, identity: Identity, now: Now, limits: SessionLimits): Advance {
+  if (state.phase === 'authenticating') return opened(state, identity, now, limits);
   if (state.phase !== 'open') return { state, effects: [] };
   if (identity.subject !== state.identity.subject || identity.project !== state.identity.project)
     return closed(state, new AppError('AUTH_SUBJECT_CHANGED'));
@@ -133,18 +138,18 @@ function onVerified(state: Alive, identity: Identity, nowMs: number, limits: Ses
     identity: isNew ? identity : state.identity,
     wasWarned: isNew ? false : state.wasWarned,
     verifying: undefined,
-    revalidateDueMs: nowMs + limits.revalidateMs,
+    revalidateDueMs: now.monotonicMs + limits.revalidateMs,
   };
   const effects: SessionEffect[] = isNew ? [{ kind: 'take-claims', identity }] : [];
   return withNextToken(fresh, effects);
 }
 
-function onVerifyFailed(state: Alive, error: AppError, nowMs: number, limits: SessionLimits): Advance {
+function onVerifyFailed(state: Alive, error: AppError, now: Now, limits: SessionLimits): Advance {
   if (state.phase !== 'open') return closed(state, error);
   // A key server that is down does not end sessions: their tokens were good, and end by themselves.
   const isTransient = state.verifying === 'revalidate' && error.code === 'AUTH_KEYS_UNAVAILABLE';
   if (!isTransient) return closed(state, error);
-  return withNextToken({ ...state, verifying: undefined, revalidateDueMs: nowMs + limits.revalidateMs }, []);
+  return withNextToken({ ...state, verifying: undefined, revalidateDueMs: now.monotonicMs + limits.revalidateMs }, []);
 }
 
 function withNextToken(state: OpenState, effects: readonly SessionEffect[]): Advance {
@@ -156,16 +161,16 @@ function withNextToken(state: OpenState, effects: readonly SessionEffect[]): Adv
 function onOpenEvent(
   state: OpenState,
   event: Extract<SessionEvent, { kind: 'news' | 'step-done' | 'step-failed' | 'source' | 'revalidate' }>,
-  nowMs: number,
+  now: Now,
   limits: SessionLimits,
 ): Advance {
   switch (event.kind) {
     case 'news':
       return stepIfDue({ ...state, hasNews: true }, limits);
     case 'step-done':
-      return onStepDone(state, event.sent, nowMs, limits);
+      return onStepDone(state, event.sent, now, limits);
     case 'step-failed':
-      return onStepFailed(state, event.error, event.hasBegun, nowMs);
+      return onStepFailed(state, event.error, event.hasBegun, now);
     case 'source':
       return { state, effects: [{ kind: 'send', message: event.message }] };
     case 'revalidate':
@@ -176,21 +181,21 @@ function onOpenEvent(
 function onStepDone(
   state: OpenState,
   sent: { epoch: Epoch; lsn: Lsn; bytes: number } | undefined,
-  nowMs: number,
+  now: Now,
   limits: SessionLimits,
 ): Advance {
   const idle: OpenState = { ...state, isStepping: false, failures: 0, retryDueMs: undefined };
   if (!sent) return stepIfDue(idle, limits);
   const told: OpenState = {
     ...idle,
-    bareDueMs: nowMs + limits.idleCheckpointMs,
-    unapplied: [...idle.unapplied, sent],
+    bareDueMs: now.monotonicMs + limits.idleCheckpointMs,
+    unapplied: [...idle.unapplied, { ...sent, sentAtMs: now.monotonicMs }],
     newest: { epoch: sent.epoch, lsn: sent.lsn },
   };
   return stepIfDue(told, limits);
 }
 
-function onStepFailed(state: OpenState, error: AppError, hasBegun: boolean, nowMs: number): Advance {
+function onStepFailed(state: OpenState, error: AppError, hasBegun: boolean, now: Now): Advance {
   if (hasBegun || error.definition.retry !== 'retry' || error.definition.close !== undefined)
     return closed(state, error);
   const waitMs = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** state.failures);
@@ -199,42 +204,42 @@ function onStepFailed(state: OpenState, error: AppError, hasBegun: boolean, nowM
     isStepping: false,
     hasNews: true,
     failures: state.failures + 1,
-    retryDueMs: nowMs + waitMs,
+    retryDueMs: now.monotonicMs + waitMs,
   };
   return { state: waiting, effects: [] };
 }
 
-function onTick(state: Alive, nowMs: number, limits: SessionLimits): Advance {
+function onTick(state: Alive, now: Now, limits: SessionLimits): Advance {
   if (state.phase !== 'open')
-    return nowMs < state.deadlineMs ? { state, effects: [] } : closed(state, new AppError('HELLO_TIMEOUT'));
-  if (nowMs >= state.identity.expiresAtMs) return closed(state, new AppError('AUTH_EXPIRED'));
-  if (nowMs - state.lastHeardMs >= limits.silentMs) return closed(state, new AppError('CLIENT_SILENT'));
+    return now.monotonicMs < state.deadlineMs ? { state, effects: [] } : closed(state, new AppError('HELLO_TIMEOUT'));
+  if (now.wallMs >= state.identity.expiresAtMs) return closed(state, new AppError('AUTH_EXPIRED'));
+  if (now.monotonicMs - state.lastHeardMs >= limits.silentMs) return closed(state, new AppError('CLIENT_SILENT'));
   const effects: SessionEffect[] = [];
   let next = state;
-  if (nowMs >= next.pingDueMs) {
+  if (now.monotonicMs >= next.pingDueMs) {
     effects.push({ kind: 'ping' });
-    next = { ...next, pingDueMs: nowMs + limits.pingIntervalMs };
+    next = { ...next, pingDueMs: now.monotonicMs + limits.pingIntervalMs };
   }
-  const endsInMs = next.identity.expiresAtMs - nowMs;
+  const endsInMs = next.identity.expiresAtMs - now.wallMs;
   if (!next.wasWarned && endsInMs <= limits.tokenWarningMs) {
     effects.push({ kind: 'send', message: { type: 'token-expiring', inMs: Math.floor(endsInMs) } });
     next = { ...next, wasWarned: true };
   }
-  if (nowMs >= next.revalidateDueMs) {
-    next = { ...next, revalidateDueMs: nowMs + limits.revalidateMs };
+  if (now.monotonicMs >= next.revalidateDueMs) {
+    next = { ...next, revalidateDueMs: now.monotonicMs + limits.revalidateMs };
     if (!next.verifying) {
       effects.push({ kind: 'verify', purpose: 'revalidate', token: undefined });
       next = { ...next, verifying: 'revalidate' };
     }
   }
-  return onStepTimers(next, effects, nowMs, limits);
+  return onStepTimers(next, effects, now, limits);
 }
 
-function onStepTimers(state: OpenState, effects: SessionEffect[], nowMs: number, limits: SessionLimits): Advance {
+function onStepTimers(state: OpenState, effects: SessionEffect[], now: Now, limits: SessionLimits): Advance {
   let next = state;
-  if (next.retryDueMs !== undefined && nowMs >= next.retryDueMs) next = { ...next, retryDueMs: undefined };
-  if (nowMs >= next.bareDueMs) {
-    next = { ...next, bareDueMs: nowMs + limits.idleCheckpointMs };
+  if (next.retryDueMs !== undefined && now.monotonicMs >= next.retryDueMs) next = { ...next, retryDueMs: undefined };
+  if (now.monotonicMs >= next.bareDueMs) {
+    next = { ...next, bareDueMs: now.monotonicMs + limits.idleCheckpointMs };
     if (!next.isStepping && !next.hasNews && next.unapplied.length === 0) {
       effects.push({ kind: 'step', evenIfBare: true });
       return { state: { ...next, isStepping: true }, effects };
@@ -246,33 +251,34 @@ function onStepTimers(state: OpenState, effects: SessionEffect[], nowMs: number,
 
 /** One step at a time; news that comes meanwhile becomes the next one. */
 function stepIfDue(state: OpenState, limits: SessionLimits): Advance {
-  const { isStepping, hasNews, retryDueMs, unapplied } = state;
+  const { isStepping, hasNews, retryDueMs, unapplied, window } = state;
   if (isStepping || !hasNews || retryDueMs !== undefined) return { state, effects: [] };
+  if (unapplied.length >= window.size) return { state, effects: [] };
   const unappliedBytes = unapplied.reduce((sum, sent) => sum + sent.bytes, 0);
-  if (unapplied.length >= limits.unappliedMax || unappliedBytes >= limits.unappliedBytesMax)
-    return { state, effects: [] };
+  if (unappliedBytes >= limits.unappliedBytesMax) return { state, effects: [] };
   return { state: { ...state, isStepping: true, hasNews: false }, effects: [{ kind: 'step', evenIfBare: false }] };
 }
 
-function opened(state: Alive, identity: Identity, nowMs: number, limits: SessionLimits): Advance {
+function opened(state: Alive, identity: Identity, now: Now, limits: SessionLimits): Advance {
   const { lastHeardMs, allowance, allowanceAtMs } = state;
   const open: OpenState = {
     phase: 'open',
     lastHeardMs,
     allowance,
     allowanceAtMs,
-    pingDueMs: nowMs + limits.pingIntervalMs,
+    pingDueMs: now.monotonicMs + limits.pingIntervalMs,
     identity,
     wasWarned: false,
     verifying: undefined,
     nextToken: undefined,
-    revalidateDueMs: nowMs + limits.revalidateMs,
+    revalidateDueMs: now.monotonicMs + limits.revalidateMs,
     isStepping: false,
     hasNews: false,
     retryDueMs: undefined,
     failures: 0,
-    bareDueMs: nowMs + limits.idleCheckpointMs,
+    bareDueMs: now.monotonicMs + limits.idleCheckpointMs,
     unapplied: [],
+    window: { ...initialWindow, size: Math.min(initialWindow.size, limits.unappliedMax) },
     newest: undefined,
   };
   return { state: open, effects: [{ kind: 'join', identity }] };
@@ -288,10 +294,10 @@ function isExpectedApplied(state: Alive, message: ClientMessage): boolean {
   const [oldest] = state.unapplied;
   return oldest !== undefined && compareCheckpoints(message, oldest) >= 0;
 }
-function charged<S extends Alive>(state: S, nowMs: number, limits: SessionLimits): S {
-  const earned = (Math.max(0, nowMs - state.allowanceAtMs) / 1000) * limits.messagesPerS;
+function charged<S extends Alive>(state: S, now: Now, limits: SessionLimits): S {
+  const earned = (Math.max(0, now.monotonicMs - state.allowanceAtMs) / 1000) * limits.messagesPerS;
   const allowance = Math.min(limits.messagesBurst, state.allowance + earned) - 1;
-  return { ...state, allowance, allowanceAtMs: nowMs };
+  return { ...state, allowance, allowanceAtMs: now.monotonicMs };
 }
 
 function outOfOrder(what: string): AppError {

@@ -3,7 +3,7 @@ import { type Clock, MalformedBytesError } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import type { ClientMessage, ServerMessage } from '@sluice/protocol';
 import { advance, type SessionEffect, type SessionEvent } from './advance.ts';
-import { type Identity, initialState, nextDueMs, type SessionLimits, type SessionState } from './state.ts';
+import { type Identity, initialState, type Now, nextDueInMs, type SessionLimits, type SessionState } from './state.ts';
 
 type Hello = Extract<ClientMessage, { type: 'hello' }>;
 
@@ -53,7 +53,7 @@ export class Session {
     this.doors = doors;
     this.clock = clock;
     this.limits = limits;
-    this.state = initialState(clock.nowMs(), limits);
+    this.state = initialState(this.now, limits);
     this.scheduleTick();
   }
 
@@ -79,7 +79,7 @@ export class Session {
   private advance(event: SessionEvent): void {
     if (event.kind === 'message' && event.message.type === 'hello') this.hello ??= event.message;
     const wasClosed = this.state.phase === 'closed';
-    const { state, effects } = advance(this.state, event, this.clock.nowMs(), this.limits);
+    const { state, effects } = advance(this.state, event, this.now, this.limits);
     this.state = state;
     for (const effect of effects) this.carryOut(effect);
     if (state.phase === 'closed' && !wasClosed) this.end(effects);
@@ -168,12 +168,20 @@ export class Session {
     this.doors.onClosed(this, close?.error);
   }
 
+  private get now(): Now {
+    return { wallMs: this.clock.nowMs(), monotonicMs: this.clock.monotonicMs() };
+  }
+
   private scheduleTick(): void {
-    const dueMs = nextDueMs(this.state, this.limits);
-    if (dueMs === undefined || dueMs === this.tickDueMs) return;
+    const now = this.now;
+    const dueInMs = nextDueInMs(this.state, now, this.limits);
+    if (dueInMs === undefined) return;
+    // A timer that comes too early does no harm, and changing one for each message would cost more.
+    const dueMs = now.monotonicMs + dueInMs;
+    if (dueMs >= this.tickDueMs) return;
     this.cancelTick();
     this.tickDueMs = dueMs;
-    this.cancelTick = this.clock.setTimer(Math.max(0, dueMs - this.clock.nowMs()), () => {
+    this.cancelTick = this.clock.setTimer(Math.max(0, dueInMs), () => {
       this.tickDueMs = Number.POSITIVE_INFINITY;
       this.dispatch({ kind: 'tick' });
     });

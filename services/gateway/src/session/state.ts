@@ -1,4 +1,5 @@
 import type { Epoch, Lsn, ProjectId } from '@sluice/domain';
+import type { Window } from './window.ts';
 
 /** What a verified token says about a session. */
 export interface Identity {
@@ -22,7 +23,7 @@ export interface SessionLimits {
   readonly revalidateMs: number;
   /** An idle session is told the newest checkpoint this often. */
   readonly idleCheckpointMs: number;
-  /** Sent and not yet acknowledged, at most; newer checkpoints wait and become one. */
+  /** Checkpoints sent and not yet acknowledged, at most; newer ones wait and become one. */
   readonly unappliedMax: number;
   readonly unappliedBytesMax: number;
   /** Messages that a client may send at once, and a second from then on. */
@@ -32,7 +33,13 @@ export interface SessionLimits {
 
 export type VerifyPurpose = 'hello' | 'token' | 'revalidate';
 
-/** Everything below is plain data; `advance` makes the next from it. */
+/** The two times that a session lives by. Tokens end by the wall clock, which may jump; everything else does not. */
+export interface Now {
+  readonly wallMs: number;
+  readonly monotonicMs: number;
+}
+
+/** Plain data; `advance` makes the next from it. Times are monotonic milliseconds, but for the token's end. */
 export type SessionState =
   | (Common & { readonly phase: 'greeting' | 'authenticating'; readonly deadlineMs: number })
   | OpenState
@@ -58,12 +65,20 @@ export interface OpenState extends Common {
   readonly retryDueMs: number | undefined;
   readonly failures: number;
   readonly bareDueMs: number;
-  readonly unapplied: readonly { readonly epoch: Epoch; readonly lsn: Lsn; readonly bytes: number }[];
+  readonly unapplied: readonly Unapplied[];
+  readonly window: Window;
   /** The newest checkpoint that the client may acknowledge: the last one sent, or the one it resumed from. */
   readonly newest: { readonly epoch: Epoch; readonly lsn: Lsn } | undefined;
 }
 
-export function initialState(nowMs: number, limits: SessionLimits): SessionState {
+export interface Unapplied {
+  readonly epoch: Epoch;
+  readonly lsn: Lsn;
+  readonly bytes: number;
+  readonly sentAtMs: number;
+}
+
+export function initialState({ monotonicMs: nowMs }: Now, limits: SessionLimits): SessionState {
   return {
     phase: 'greeting',
     deadlineMs: nowMs + limits.helloWithinMs,
@@ -74,11 +89,12 @@ export function initialState(nowMs: number, limits: SessionLimits): SessionState
   };
 }
 
-/** When the state next wants a tick, Unix milliseconds. */
-export function nextDueMs(state: SessionState, limits: SessionLimits): number | undefined {
+/** In how many milliseconds the state wants a tick. */
+export function nextDueInMs(state: SessionState, now: Now, limits: SessionLimits): number | undefined {
   if (state.phase === 'closed') return undefined;
-  if (state.phase !== 'open') return state.deadlineMs;
+  if (state.phase !== 'open') return state.deadlineMs - now.monotonicMs;
   const { identity, wasWarned, pingDueMs, revalidateDueMs, bareDueMs, retryDueMs } = state;
   const tokenDueMs = wasWarned ? identity.expiresAtMs : identity.expiresAtMs - limits.tokenWarningMs;
-  return Math.min(tokenDueMs, pingDueMs, revalidateDueMs, bareDueMs, retryDueMs ?? Number.POSITIVE_INFINITY);
+  const dueMs = Math.min(pingDueMs, revalidateDueMs, bareDueMs, retryDueMs ?? Number.POSITIVE_INFINITY);
+  return Math.min(tokenDueMs - now.wallMs, dueMs - now.monotonicMs);
 }

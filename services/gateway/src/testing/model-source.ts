@@ -423,7 +423,7 @@ class Draft {
         codec: isDeflated ? CODEC_DEFLATE_RAW : CODEC_STORED,
         payloadBytes: stored.length,
         directory: directory.take(),
-        payload: isDeflated ? new Uint8Array(deflateRawSync(stored)) : stored,
+        payload: isDeflated ? new Uint8Array(deflateRawSync(stored, { level: 1 })) : stored,
       };
     });
   }
