@@ -7,12 +7,12 @@ const REFRESH_INTERVAL_MS = 3_000;
 
 /** Asks the server for the page again every few seconds while somebody looks at it. */
 export function KeepFresh() {
-  const { refresh } = useRouter();
+  const router = useRouter();
   useEffect(() => {
     const timer = setInterval(() => {
-      if (document.visibilityState === 'visible') refresh();
+      if (document.visibilityState === 'visible') router.refresh();
     }, REFRESH_INTERVAL_MS);
     return () => clearInterval(timer);
-  }, [refresh]);
+  }, [router]);
   return null;
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -24,12 +24,12 @@ describe('the client', () => {
   let answer = { status: 200, type: 'application/json', text: '{}' };
 
   beforeAll(async () => {
-    server = createServer(async (request, response) => {
-      let body = '';
-      for await (const chunk of request) body += chunk;
+    server = createServer((request, response) => void respond(request, response));
+    const respond = async (request: IncomingMessage, response: ServerResponse) => {
+      const body = Buffer.concat(await request.toArray()).toString();
       seen.push({ method: request.method, url: request.url, authorization: request.headers.authorization, body });
       response.writeHead(answer.status, { 'content-type': answer.type }).end(answer.text);
-    });
+    };
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });

@@ -11,7 +11,7 @@ export type ApiClient = {
 };
 
 export interface ApiClientOptions {
-  /** Without a path, e.g. `http://127.0.0.1:4100`. */
+  /** Without a path, e.g. `http://127.0.0.1:4820`. */
   readonly baseUrl: string;
   /** The operator API token. */
   readonly token: string;
@@ -72,7 +72,8 @@ export function createApiClient(options: ApiClientOptions): ApiClient {
   return Object.fromEntries(methods) as ApiClient;
 }
 
-type Input = Readonly<Record<string, unknown>> & { readonly body?: unknown };
+/** Parameters are texts and numbers; the body is whatever the document says. */
+type Input = Readonly<Record<string, string | number | undefined>> & { readonly body?: never };
 interface ProblemLike {
   readonly code: string;
   readonly message: string;
@@ -85,8 +86,11 @@ function urlOf(name: Name, input: Input): string {
   const { path, query } = operations[name];
   const filled = path.replace(/\{(\w+)\}/g, (_, parameter: string) => encodeURIComponent(String(input[parameter])));
   const given = new URLSearchParams();
-  for (const parameter of query) if (input[parameter] !== undefined) given.set(parameter, String(input[parameter]));
-  return given.size > 0 ? `${filled}?${given}` : filled;
+  for (const parameter of query) {
+    const value = input[parameter];
+    if (value !== undefined) given.set(parameter, String(value));
+  }
+  return given.size > 0 ? `${filled}?${given.toString()}` : filled;
 }
 
 async function send(fetcher: typeof fetch, url: URL, request: RequestInit): Promise<unknown> {

@@ -33,7 +33,7 @@ export async function watchProjectChanges(options: {
 
 /** One connection's life: resolves when `signal` is aborted, rejects when the connection ends by itself. */
 async function listen(options: Parameters<typeof watchProjectChanges>[0]): Promise<void> {
-  const { url, signal, onChange } = options;
+  const { url, signal } = options;
   const client = new pg.Client({ connectionString: url, keepAlive: true, application_name: 'sluice project changes' });
   const ended = new Promise<void>((resolve, reject) => {
     client.on('error', reject);
@@ -42,11 +42,11 @@ async function listen(options: Parameters<typeof watchProjectChanges>[0]): Promi
   });
   // The promise is awaited only once listening; an earlier failure reaches us through connect or query.
   ended.catch(() => undefined);
-  client.on('notification', ({ payload }) => onChange(changeFromPayload(payload)));
+  client.on('notification', ({ payload }) => options.onChange(changeFromPayload(payload)));
   try {
     await client.connect();
     await client.query(`LISTEN ${CHANNEL}`);
-    onChange({ kind: 'all' });
+    options.onChange({ kind: 'all' });
     await ended;
   } finally {
     await client.end().catch(() => undefined);

@@ -10,7 +10,7 @@ export const configDefinition = defineConfig({
     type: 'integer',
     min: 0,
     max: 65535,
-    default: 4100,
+    default: 4820,
     meaning: 'Port of the API on 127.0.0.1; 0 takes a free one.',
   },
   CONTROL_DATABASE_URL: {

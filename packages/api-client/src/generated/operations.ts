@@ -113,7 +113,7 @@ export type Project = {
   /** The public handle: stands in URLs, in tokens and in the client. */
   readonly ref: string;
   readonly name: string;
-  readonly state: 'active' | 'deleting';
+  readonly status: 'setting-up' | 'provisioning' | 'live' | 'failing' | 'deleting';
   readonly createdAt: string;
   /** Null until a source is set. */
   readonly source: {

@@ -17,6 +17,7 @@ export interface ProjectRecord {
 /** A project with what a list of projects, a status page and a starting worker want to know of it. */
 export interface ProjectOverview extends ProjectRecord {
   readonly source: SourceRecord | undefined;
+  readonly hasClientAuth: boolean;
   readonly activeRulesVersion: number | undefined;
   readonly latestJob: JobRecord | undefined;
 }
@@ -90,6 +91,7 @@ type ProjectRow = Prisma.ProjectGetPayload<object>;
 
 const forOverview = {
   source: true,
+  clientAuth: { select: { projectId: true } },
   rules: { where: { state: 'active' }, select: { version: true } },
   provisioning: { orderBy: { jobNo: 'desc' }, take: 1, include: jobWithSteps },
 } as const satisfies Prisma.ProjectInclude;
@@ -100,6 +102,7 @@ function overviewFromRow(row: Prisma.ProjectGetPayload<{ include: typeof forOver
   return {
     ...record,
     source: row.source ? sourceFromRow(record.id, row.source) : undefined,
+    hasClientAuth: row.clientAuth !== null,
     activeRulesVersion: row.rules[0]?.version,
     latestJob: job ? jobFromRow(job) : undefined,
   };

@@ -2,7 +2,6 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiResponse } from '@nestjs/swagger';
 import type { CodedProblem } from '@sluice/database';
 import { AppError, type Code, definitionOf } from '@sluice/errors';
-import { createZodDto } from 'nestjs-zod';
 import { z } from 'zod';
 
 /** The body of every error answer, as application/problem+json. */
@@ -15,7 +14,6 @@ export const problemSchema = z
     requestId: z.string().describe('Find the request in the log of the control plane with it.'),
   })
   .meta({ id: 'Problem' });
-export class ProblemDto extends createZodDto(problemSchema) {}
 
 /** Why something is in a failed state; as a problem, without a request. */
 export const storedProblemSchema = problemSchema.omit({ requestId: true }).meta({ id: 'StoredProblem' });

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { storedProblemSchema } from '../http/problem.ts';
 import { jobSchema } from '../jobs/job-dto.ts';
 import { sourceStateSchema } from '../sources/source-dto.ts';
+import { projectStatusSchema } from './project-status.ts';
 
 const EXAMPLE_REF = 'p7k2m9x4qd0v8thn3wzc';
 
@@ -26,7 +27,7 @@ export const projectSchema = z
   .strictObject({
     ref: z.string().describe('The public handle: stands in URLs, in tokens and in the client.'),
     name: z.string(),
-    state: z.enum(['active', 'deleting']),
+    status: projectStatusSchema,
     createdAt: z.iso.datetime(),
     source: z
       .strictObject({ state: sourceStateSchema, problem: storedProblemSchema.nullable() })
@@ -41,7 +42,7 @@ export const projectSchema = z
       {
         ref: EXAMPLE_REF,
         name: 'Departures',
-        state: 'active',
+        status: 'live',
         createdAt: '2030-01-01T00:00:00.000Z',
         source: { state: 'live', problem: null },
         activeRulesVersion: 3,

@@ -7,7 +7,7 @@ import { scriptedProvisioner } from './scripted-provisioner.ts';
  * A control plane in a process of its own, for tests to kill. Says `reached` on standard output when its provisioner
  * stands in the middle of a snapshot, and stays there.
  */
-const [databaseUrl = '', keyFile = '', token = ''] = process.argv.slice(2);
+const [databaseUrl = '', keyFile = '', token = '', redisUrl] = process.argv.slice(2);
 const provisioner = scriptedProvisioner();
 provisioner.apply = async (_project, _rules, onProgress) => {
   await onProgress({ step: 'publication', done: 1, estimate: 1 });
@@ -23,7 +23,7 @@ const controlPlane = await createControlPlane({
     CONTROL_PLANE_PORT: 0,
     CONTROL_DATABASE_URL: new Secret(databaseUrl),
     CONTROL_KEY_FILE: keyFile,
-    REDIS_URL: undefined,
+    REDIS_URL: redisUrl === undefined ? undefined : new Secret(redisUrl),
     SOURCE_HOSTS: 'local',
   },
   provisioner,

@@ -41,6 +41,8 @@ export interface TestOptions {
   readonly provisioner?: SourceProvisioner | undefined;
   readonly faultPoint?: JobRunner['faultPoint'];
   readonly hosts?: ControlPlaneConfig['SOURCE_HOSTS'];
+  /** Without it, the queue lives in the control database. */
+  readonly redisUrl?: string | undefined;
 }
 
 /** A control plane on a database of its own, listening on a free port. */
@@ -56,7 +58,7 @@ export async function testControlPlane(options: TestOptions = {}): Promise<TestC
         CONTROL_PLANE_PORT: 0,
         CONTROL_DATABASE_URL: new Secret(database.url),
         CONTROL_KEY_FILE: keyFile,
-        REDIS_URL: undefined,
+        REDIS_URL: current.redisUrl === undefined ? undefined : new Secret(current.redisUrl),
         SOURCE_HOSTS: current.hosts ?? 'local',
       },
       provisioner: current.provisioner,
