@@ -13,7 +13,7 @@ import type { ControlPlaneConfig } from './config.ts';
 import { createProjectDirectory, type ProjectDirectory } from './directory/project-directory.ts';
 import { controlPlaneEvents } from './events.ts';
 import { createHttpApp } from './http/http-app.ts';
-import { openJobQueue } from './jobs/job-queue.ts';
+import { JOB_TIMINGS, type JobTimings, openJobQueue } from './jobs/job-queue.ts';
 import { Provisioning } from './jobs/provisioning.ts';
 import type { JobRunner } from './jobs/run-provisioning-job.ts';
 import type { SourceProvisioner } from './jobs/source-steps.ts';
@@ -27,6 +27,8 @@ export interface ControlPlaneOptions {
   /** Those of the process; the service makes its own when none are given. */
   readonly metrics?: Metrics;
   readonly faultPoint?: JobRunner['faultPoint'];
+  /** JOB_TIMINGS unless given. */
+  readonly jobTimings?: JobTimings;
 }
 
 export interface ControlPlane {
@@ -47,12 +49,14 @@ export async function createControlPlane(options: ControlPlaneOptions): Promise<
   const keys = await openFileKeys(config.CONTROL_KEY_FILE);
 
   const database = openDatabase({ url: databaseUrl, clock });
+  const timings = options.jobTimings ?? JOB_TIMINGS;
   const queue = await openJobQueue({
     redisUrl: config.REDIS_URL?.reveal(),
     databaseUrl,
+    timings,
     onError: (error) => events.queueUnreachable(error),
   });
-  const provisioning = new Provisioning({ database, queue, clock, events });
+  const provisioning = new Provisioning({ database, queue, sweepMs: timings.sweepMs, clock, events });
   const http = await createHttpApp({
     database,
     keys,

@@ -25,21 +25,31 @@ const QUEUE_NAME = 'provisioning';
 const TRIES_MAX = 20;
 const RETRY_BASE_MS = 1_000;
 const RETRY_MAX_MS = 60_000;
-/** A turn whose process died is taken by another one after this time and one more sweep. */
-const LOCK_DURATION_MS = 10_000;
-const STALLED_SWEEP_MS = 3_000;
 /** Jobs that run at the same time in one process; each is mostly waiting for a source. */
 const CONCURRENCY = 8;
 const POOL_MAX = 3;
 /** BullMQ's own tables stand in a schema of their own, which Prisma does not look at. */
 const POSTGRES_SCHEMA = 'bullmq';
 
+/** How soon what went wrong is noticed, milliseconds. */
+export interface JobTimings {
+  /** A turn whose process died is taken by another one after this time and one more look. */
+  readonly lockMs: number;
+  readonly lookForDeadMs: number;
+  /** A job whose row was written but that the queue does not hold waits at most this long. */
+  readonly sweepMs: number;
+}
+/** A lock outlives the longest stall of the event loop that is worth waiting for. */
+export const JOB_TIMINGS: JobTimings = { lockMs: 10_000, lookForDeadMs: 3_000, sweepMs: 15_000 };
+
 /** A queue in Redis when a URL is given, else in the control database. Prepares its tables there. */
 export async function openJobQueue(options: {
   readonly redisUrl: string | undefined;
   readonly databaseUrl: string;
+  readonly timings: JobTimings;
   readonly onError: (error: unknown) => void;
 }): Promise<JobQueue> {
+  const workerOptions = workerOptionsOf(options.timings);
   if (options.redisUrl !== undefined) {
     const connection = { url: options.redisUrl, maxRetriesPerRequest: null };
     return jobQueueOver(
@@ -66,16 +76,16 @@ const jobOptions = {
   removeOnFail: true,
 };
 
-const workerOptions = {
+const workerOptionsOf = ({ lockMs, lookForDeadMs }: JobTimings) => ({
   concurrency: CONCURRENCY,
-  lockDuration: LOCK_DURATION_MS,
-  stalledInterval: STALLED_SWEEP_MS,
+  lockDuration: lockMs,
+  stalledInterval: lookForDeadMs,
   // A job may survive any number of dying processes; what it may not survive is decided by its own tries.
   maxStalledCount: 1_000_000,
   settings: {
     backoffStrategy: (triesMade: number) => Math.min(RETRY_BASE_MS * 2 ** (triesMade - 1), RETRY_MAX_MS),
   },
-};
+});
 
 interface JobData {
   readonly projectId: number;

@@ -5,17 +5,22 @@ import type { JobQueue } from './job-queue.ts';
 import type { JobRunner } from './run-provisioning-job.ts';
 import { runProvisioningJob } from './run-provisioning-job.ts';
 
-/** A job whose row was written but that never reached the queue waits at most this long. */
-const SWEEP_INTERVAL_MS = 15_000;
-
 /** Starts provisioning jobs and keeps the queue in step with their rows. */
 export class Provisioning {
   readonly #database: Database;
   readonly #queue: JobQueue;
   readonly #clock: Clock;
   readonly #events: ControlPlaneEvents;
+  readonly #sweepMs: number;
 
-  constructor(parts: { database: Database; queue: JobQueue; clock: Clock; events: ControlPlaneEvents }) {
+  constructor(parts: {
+    database: Database;
+    queue: JobQueue;
+    sweepMs: number;
+    clock: Clock;
+    events: ControlPlaneEvents;
+  }) {
+    this.#sweepMs = parts.sweepMs;
     this.#database = parts.database;
     this.#queue = parts.queue;
     this.#clock = parts.clock;
@@ -40,7 +45,7 @@ export class Provisioning {
     await this.#sweep({ tryNow: true });
     if (runner) this.#queue.work((turn) => runProvisioningJob(runner, turn));
     while (!signal.aborted) {
-      await delay(this.#clock, SWEEP_INTERVAL_MS, signal);
+      await delay(this.#clock, this.#sweepMs, signal);
       if (!signal.aborted) await this.#sweep({ tryNow: false });
     }
   }

@@ -1,6 +1,7 @@
 import { Secret } from '@sluice/config';
 import { createLogger, systemClock } from '@sluice/telemetry';
 import { createControlPlane } from '../app.ts';
+import { IMPATIENT } from './impatient.ts';
 import { scriptedProvisioner } from './scripted-provisioner.ts';
 
 /**
@@ -29,5 +30,6 @@ const controlPlane = await createControlPlane({
   provisioner,
   logger: createLogger({ service: 'control-plane', level: 'error', clock: systemClock }),
   clock: systemClock,
+  jobTimings: IMPATIENT,
 });
 await controlPlane.listen();

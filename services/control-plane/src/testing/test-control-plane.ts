@@ -9,6 +9,7 @@ import type { ControlPlaneConfig } from '../config.ts';
 import { controlPlaneLogFields } from '../events.ts';
 import type { JobRunner } from '../jobs/run-provisioning-job.ts';
 import type { SourceProvisioner } from '../jobs/source-steps.ts';
+import { IMPATIENT } from './impatient.ts';
 
 export const TEST_TOKEN = 'test-token-canary-0123456789abcdef';
 
@@ -70,6 +71,7 @@ export async function testControlPlane(options: TestOptions = {}): Promise<TestC
         destination: { write: (line) => logged.push(line) },
       }),
       clock: systemClock,
+      jobTimings: IMPATIENT,
       faultPoint: current.faultPoint,
     });
     return { controlPlane, ...(await controlPlane.listen()) };
