@@ -14,9 +14,7 @@ import { NewestOps } from './newest-ops.ts';
 import type { OpArena } from './op-arena.ts';
 import type { BucketState } from './stream-state.ts';
 
-/**
- * Smaller payloads are stored as they are: zlib's start-up costs more than their bytes.
- */
+/** Smaller payloads are stored as they are: they travel in few packets either way. */
 const DEFLATE_BYTES_MIN = 8 * 1024;
 /** A deflated payload must be at most this share of the plain one, else everybody would inflate it for nothing. */
 const DEFLATED_SHARE_MAX = 0.8;
@@ -29,8 +27,11 @@ export class ChunkWriter {
   private readonly directory = new ByteWriter(1 << 12);
   private readonly newest = new NewestOps();
   private readonly chunks: PlacedChunk[] = [];
+  private deflates = false;
 
-  reset(): void {
+  /** Begins a frame's chunks. */
+  begin(options: { readonly deflates: boolean }): void {
+    this.deflates = options.deflates;
     this.out.reset();
     this.chunks.length = 0;
   }
@@ -65,7 +66,7 @@ export class ChunkWriter {
     }
   }
 
-  /** The chunks, as views of this writer's buffer: valid until `reset`. */
+  /** The chunks, as views of this writer's buffer: valid until `begin`. */
   finish(): ChunkWrite[] {
     const { bytes } = this.out;
     return this.chunks.map(({ start, directoryStart, end, deflated, ...chunk }) => ({
@@ -94,7 +95,7 @@ export class ChunkWriter {
   /** Takes the payload at `start` out of the buffer when deflating it pays. */
   private deflated(start: number): Uint8Array | undefined {
     const plain = this.out.bytes.subarray(start, this.out.length);
-    if (plain.length < DEFLATE_BYTES_MIN) return undefined;
+    if (!this.deflates || plain.length < DEFLATE_BYTES_MIN) return undefined;
     const deflated = deflateRawSync(plain, { level: DEFLATE_LEVEL });
     if (deflated.length > plain.length * DEFLATED_SHARE_MAX) return undefined;
     this.out.length = start;

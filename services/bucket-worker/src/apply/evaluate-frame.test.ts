@@ -15,7 +15,8 @@ import {
   tableSeed,
 } from '@sluice/domain';
 import type { SnapshotFrame, StreamFrame } from '@sluice/op-queue';
-import { CODEC_DEFLATE_RAW, forEachOp, OP_PUT, ROW_BYTES_MAX, readDirectory } from '@sluice/protocol';
+import { CODEC_DEFLATE_RAW, CODEC_STORED, forEachOp, OP_PUT, ROW_BYTES_MAX, readDirectory } from '@sluice/protocol';
+import { randomFrom } from '@sluice/testkit';
 import { describe, expect, test } from 'vitest';
 import { paramKey } from '../convergence.fixture.ts';
 import { payloadOf } from '../reduce.fixture.ts';
@@ -177,8 +178,24 @@ describe('rows', () => {
     const result = evaluate(messages);
     expect(result.chunks.length).toBe(2);
     expect(result.chunks.map(({ rowsDelta }) => rowsDelta)).toEqual([12, 0]);
-    expect(result.chunks.every(({ codec }) => codec === CODEC_DEFLATE_RAW)).toBe(true);
     expect(result.chunks.flatMap(opsOf).map(({ id }) => id)).toEqual(messages.map((_, i) => `k${i}`));
+  });
+
+  test('a live payload that shrinks is deflated; a small one, one that does not shrink and a backlog are stored', () => {
+    const codecOf = (bytes: number, body: (i: number) => string) => {
+      const messages = Array.from({ length: Math.ceil(bytes / 1000) }, (_, i) =>
+        insertMessage(ITEMS_OID, item(`k${i}`, 'x', null, body(i))),
+      );
+      return evaluate(messages).chunks[0]?.codec;
+    };
+    const noise = randomFrom(1);
+    const shrinking = (): string => 'abcd'.repeat(250);
+    expect(codecOf(20_000, shrinking)).toBe(CODEC_DEFLATE_RAW);
+    expect(codecOf(5_000, shrinking)).toBe(CODEC_STORED);
+    expect(codecOf(20_000, () => String.fromCharCode(...noise.bytes(1000).map((byte) => 33 + (byte % 94))))).toBe(
+      CODEC_STORED,
+    );
+    expect(codecOf(400_000, shrinking)).toBe(CODEC_STORED);
   });
 
   test('a result stays as it is while the next frame is evaluated, until it is released', () => {

@@ -54,6 +54,12 @@ export interface FrameEvaluator {
   evaluateSnapshot(frame: SnapshotFrame): FrameResult;
 }
 
+/**
+ * Chunks of larger frames, and of copies, are stored plain: those are a backlog, where deflating would cost more than
+ * everything else that is done to a row, and what most clients get of it is re-packed by the gateway anyway. Bytes.
+ */
+const DEFLATED_FRAME_BYTES_MAX = 256 * 1024;
+
 /** @param streams generations of one epoch that are in use */
 export function createFrameEvaluator(streams: readonly StreamRecord[]): FrameEvaluator {
   return new Evaluator(streams.map((record) => new StreamState(record)));
@@ -101,7 +107,7 @@ class Evaluator implements FrameEvaluator {
       else if (kind === MESSAGE.truncate) this.readTruncate(src, view, start, end);
       else throw new MalformedBytesError('unknown record kind');
     });
-    return this.finish();
+    return this.finish({ deflates: src.length <= DEFLATED_FRAME_BYTES_MAX });
   }
 
   evaluateSnapshot(frame: SnapshotFrame): FrameResult {
@@ -118,7 +124,7 @@ class Evaluator implements FrameEvaluator {
       else if (kind === MESSAGE.relation) this.readRelation(src, view, start, end);
       else throw new MalformedBytesError('a copy holds relations and rows alone');
     });
-    return this.finish();
+    return this.finish({ deflates: false });
   }
 
   private begin(): void {
@@ -238,9 +244,9 @@ class Evaluator implements FrameEvaluator {
     this.issues.set(table, { code, table, count, details: { bytesMax: ROW_BYTES_MAX } });
   }
 
-  private finish(): FrameResult {
+  private finish(options: { readonly deflates: boolean }): FrameResult {
     const writer = this.idleWriters.pop() ?? new ChunkWriter();
-    writer.reset();
+    writer.begin(options);
     for (const state of this.states)
       for (const bucket of state.met)
         if (bucket.ops.length > 0) writer.add(state.stream, bucket, this.changes.arena, this.baseLsn);
