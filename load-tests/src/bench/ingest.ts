@@ -10,10 +10,10 @@ import { type BenchStack, endOfLoad, startBenchStack, untilCheckpoint } from '..
  * Ingest: from a backlog of commits to durable and checkpointed, against a reader of the same WAL that only counts bytes.
  * Both drain the same backlog, one after the other, taking turns at going first.
  *
- * SLUICE_BENCH_SCALE shrinks the loads for a try; figures are only comparable at 1.
+ * SLUICE_BENCH_SCALE shrinks the loads and SLUICE_BENCH_ROUNDS the rounds for a try; figures are only comparable without.
  */
 const SCALE = Number(process.env['SLUICE_BENCH_SCALE'] ?? 1);
-const ROUNDS = 5;
+const ROUNDS = Number(process.env['SLUICE_BENCH_ROUNDS'] ?? 5);
 const BULK_ROWS = Math.round(1_000_000 * SCALE);
 const MIX_TRANSACTIONS = Math.round(100_000 * SCALE);
 const SMALL_TRANSACTIONS = Math.round(100_000 * SCALE);

@@ -5,6 +5,7 @@ import { type Clock, parseProjectId } from '@sluice/domain';
 import type { Logger } from '@sluice/telemetry';
 import pg from 'pg';
 import { Closers } from './closers.ts';
+import { compileDeployed } from './compile-deployed.ts';
 import type { AllInOneConfig } from './config.ts';
 import { createDataPlane, type DataPlane } from './data-plane.ts';
 import { DEMO_CREW } from './demo/crew.ts';
@@ -167,9 +168,9 @@ async function joinPlanes(
       );
       await reported;
     },
-    async release({ projectId }) {
+    async release({ projectId }, signal) {
       await dataPlane.stopProject(projectId);
-      await dataPlane.replicator.release(projectId);
+      await dataPlane.replicator.release(projectId, signal);
       await dataPlane.store.eraseProject(projectId);
     },
   };
@@ -191,6 +192,10 @@ async function joinPlanes(
     clock,
     logger,
     sourceOf: (project) => sourceOf(controlPlane.directory, project),
+    compileRules: async (project, catalog) =>
+      compileDeployed((await controlPlane.directory.activeRulesOf(project))?.yaml, catalog),
+    // One process per home folder, which the embedded servers see to.
+    holder: 'all-in-one',
     directory: gatewayDirectory(controlPlane.directory),
     gateway: { port: await portFrom(config.SLUICE_GATEWAY_PORT), allowedOrigins: places.origins, drainMs: DRAIN_MS },
     heartbeatMs: HEARTBEAT_MS,

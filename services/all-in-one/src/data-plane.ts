@@ -26,6 +26,8 @@ export interface DataPlaneOptions {
   /** Without it a project stops when the rules have to be compiled again. */
   readonly compileRules?: NonNullable<ReplicatorOptions['compileRules']>;
   readonly tuning?: NonNullable<ReplicatorOptions['tuning']>;
+  /** As the replicator's option of this name. */
+  readonly holder?: string;
   readonly directory: GatewayOptions['directory'];
   readonly gateway: Partial<GatewayConfig>;
   readonly heartbeatMs: number;

@@ -6,6 +6,7 @@ import type { Dependencies } from './dependencies.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
 import { createReplicatorEvents } from './events.ts';
 import { ProjectRunner } from './project-runner.ts';
+import { releaseSource } from './release.ts';
 import { readCatalog } from './source/catalog.ts';
 import type { SourceConnection } from './source/connection.ts';
 import { type CheckResult, preflight } from './source/preflight.ts';
@@ -17,6 +18,11 @@ export interface ReplicatorOptions
   readonly compileRules?: NonNullable<Dependencies['compileRules']>;
   readonly tuning?: Partial<Tuning>;
   readonly faultPoint?: (name: string) => Promise<void> | undefined;
+  /**
+   * Names this process among all that may hold leases; a random one if left out. One that stays the same lets a process that
+   * was killed take its leases back at once, and is only safe where two of them cannot run at a time.
+   */
+  readonly holder?: string;
 }
 
 export interface Deployment {
@@ -38,6 +44,8 @@ export interface Replicator {
   run(project: ProjectId, signal: AbortSignal): Promise<void>;
   /** Writes a heartbeat into the source now, so that a checkpoint comes; nothing happens when it is not followed here. */
   heartbeat(project: ProjectId): Promise<void>;
+  /** Drops slot and publication of a project that is not run any more, here or elsewhere. @throws AppError */
+  release(project: ProjectId, signal: AbortSignal): Promise<void>;
 }
 
 export function createReplicator(options: ReplicatorOptions): Replicator {
@@ -56,7 +64,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
     random: systemRandom,
     randomHex: (bytes) => randomBytes(bytes).toString('hex'),
   };
-  const holder = `replicator-${dependencies.randomHex(8)}`;
+  const holder = options.holder ?? `replicator-${dependencies.randomHex(8)}`;
   const shared = new Map<ProjectId, SharedRunner>();
 
   /** Works on the project's source while `work` lasts, together with whoever else asked for it. */
@@ -88,6 +96,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
     async heartbeat(project) {
       await shared.get(project)?.heartbeat();
     },
+    release: (project, signal) => releaseSource(dependencies, project, holder, signal),
   };
 }
 

@@ -11,9 +11,7 @@ export interface ProjectListing {
   readonly ref: string;
   readonly state: 'active' | 'deleting';
   /** Undefined until a source is set. `revision` rises with each change of the connection. */
-  readonly source:
-    | { readonly slotName: string; readonly publicationName: string; readonly revision: number }
-    | undefined;
+  readonly source: { readonly revision: number } | undefined;
   /** The edition of the rules in force; undefined until a deploy has succeeded. */
   readonly activeRulesVersion: number | undefined;
 }
@@ -28,8 +26,6 @@ export interface SourceConnection {
   readonly tlsMode: TlsMode;
   /** PEM text; undefined for the system's authorities. */
   readonly tlsCa: string | undefined;
-  readonly slotName: string;
-  readonly publicationName: string;
   /** Goes back with `reportSource`, so that a finding is never taken for one about a newer connection. */
   readonly revision: number;
 }
@@ -68,7 +64,7 @@ export interface ProjectDirectory {
   /** @throws AppError SOURCE_NOT_SET, SECRET_UNREADABLE */
   sourceConnectionOf(projectId: ProjectId): Promise<SourceConnection>;
   /** The compiled rules in force; undefined until a deploy has succeeded. */
-  activeRulesOf(projectId: ProjectId): Promise<{ version: number; compiled: CompiledRules } | undefined>;
+  activeRulesOf(projectId: ProjectId): Promise<{ version: number; yaml: string; compiled: CompiledRules } | undefined>;
   /** Makes a source's state visible in the API. Cheap to repeat: what did not change is not written. */
   reportSource(projectId: ProjectId, finding: SourceFinding): Promise<void>;
   /**
@@ -119,14 +115,14 @@ export function createProjectDirectory(parts: {
     },
     async sourceConnectionOf(projectId) {
       const source = await database.sources.get(projectId);
-      const { host, port, database: name, user, tlsMode, tlsCa, slotName, publicationName, revision } = source;
+      const { host, port, database: name, user, tlsMode, tlsCa, revision } = source;
       const place = { projectId, field: 'source.password', revision } as const;
       const password = new Secret(await openSecret(keys, place, source.sealedPassword));
-      return { host, port, database: name, user, password, tlsMode, tlsCa, slotName, publicationName, revision };
+      return { host, port, database: name, user, password, tlsMode, tlsCa, revision };
     },
     async activeRulesOf(projectId) {
       const rules = await database.rules.active(projectId);
-      return rules && { version: rules.version, compiled: planOf(rules) };
+      return rules && { version: rules.version, yaml: rules.yaml, compiled: planOf(rules) };
     },
     async reportSource(projectId, finding) {
       await database.sources.report(projectId, finding);
@@ -146,11 +142,7 @@ function listingOf(project: ProjectOverview): ProjectListing {
     projectId: id,
     ref,
     state,
-    source: source && {
-      slotName: source.slotName,
-      publicationName: source.publicationName,
-      revision: source.revision,
-    },
+    source: source && { revision: source.revision },
     activeRulesVersion,
   };
 }
