@@ -2,9 +2,9 @@
 export { ClientCore, type ClientCoreOptions } from './core/client-core.ts';
 export { coded, sluiceError } from './core/errors.ts';
 export { InProcessClient } from './core/in-process-client.ts';
-export { Database } from './core/sqlite/database.ts';
+export type { Database } from './core/sqlite/database.ts';
 export { SqliteModule } from './core/sqlite/module.ts';
-export { configureDurable, configureMemory, type Storage } from './core/storage.ts';
+export { memoryStorage, openDurable, type Storage } from './core/storage.ts';
 export type { WebSocketLike } from './core/sync/sync-driver.ts';
 export { systemClock } from './system-clock.ts';
 export * from './types.ts';

@@ -2,6 +2,7 @@ import {
   ClientCore,
   coded,
   InProcessClient,
+  memoryStorage,
   SDK_NAME,
   type SluiceClient,
   sluiceError,
@@ -10,7 +11,7 @@ import {
 } from '@sluice/client/core';
 import WebSocket from 'ws';
 import { loadSqlite } from './load-sqlite.ts';
-import { fileStorage, memoryStorage } from './storage.ts';
+import { fileStorage } from './storage.ts';
 
 export interface ClientOptions {
   /** Address of the sync gateway, `ws:` or `wss:`. */
@@ -34,7 +35,7 @@ export async function createClient(options: ClientOptions): Promise<SluiceClient
     checkOptions(options);
     const { url, project, auth, file } = options;
     const module = await loadSqlite();
-    const storage = file === undefined ? memoryStorage(module) : fileStorage(module, file);
+    const storage = file === undefined ? memoryStorage(module, undefined) : fileStorage(module, file);
     let client: InProcessClient | undefined;
     try {
       const core = new ClientCore({

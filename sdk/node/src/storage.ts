@@ -1,25 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { configureDurable, configureMemory, Database, type SqliteModule, type Storage } from '@sluice/client/core';
+import { openDurable, type SqliteModule, type Storage } from '@sluice/client/core';
 import { type ChangeObserver, installFileVfs } from './file-vfs.ts';
 import { type FileLock, lockFile } from './lock-file.ts';
 
 let vfsCount = 0;
 const sharedVfs = new WeakMap<SqliteModule, string>();
-
-export function memoryStorage(module: SqliteModule): Storage {
-  return {
-    kind: 'memory',
-    degraded: undefined,
-    open: () => {
-      const db = Database.open(module, ':memory:', undefined);
-      configureMemory(db);
-      return db;
-    },
-    destroy: () => undefined,
-    release: () => undefined,
-  };
-}
 
 /**
  * A database file of this process alone, with SQLite's `-wal` beside it.
@@ -33,11 +19,7 @@ export function fileStorage(module: SqliteModule, file: string, onChange?: Chang
   return {
     kind: 'file',
     degraded: undefined,
-    open: () => {
-      const db = Database.open(module, full, vfs);
-      configureDurable(db);
-      return db;
-    },
+    open: () => openDurable(module, full, vfs),
     destroy: () => {
       for (const suffix of ['', '-wal', '-journal', '-shm']) fs.rmSync(`${full}${suffix}`, { force: true });
     },

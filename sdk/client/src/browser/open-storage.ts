@@ -1,9 +1,8 @@
 import { type Clock, delay, hexFromBytes } from '@sluice/domain';
 import type { SAHPoolUtil } from '@sqlite.org/sqlite-wasm';
 import { coded } from '../core/errors.ts';
-import { Database } from '../core/sqlite/database.ts';
 import type { SqliteModule } from '../core/sqlite/module.ts';
-import { configureDurable, configureMemory, type Storage } from '../core/storage.ts';
+import { memoryStorage, openDurable, type Storage } from '../core/storage.ts';
 
 const DATABASE = '/sluice.db';
 const FILES = [DATABASE, `${DATABASE}-wal`, `${DATABASE}-journal`];
@@ -109,11 +108,7 @@ function poolStorage(module: SqliteModule, pool: SAHPoolUtil, unlock: () => void
   return {
     kind: 'opfs',
     degraded: undefined,
-    open: () => {
-      const db = Database.open(module, DATABASE, pool.vfsName);
-      configureDurable(db);
-      return db;
-    },
+    open: () => openDurable(module, DATABASE, pool.vfsName),
     destroy: () => {
       for (const file of FILES) pool.unlink(file);
     },
@@ -121,18 +116,5 @@ function poolStorage(module: SqliteModule, pool: SAHPoolUtil, unlock: () => void
       pool.pauseVfs();
       unlock();
     },
-  };
-}
-function memoryStorage(module: SqliteModule, degraded: Storage['degraded']): Storage {
-  return {
-    kind: 'memory',
-    degraded,
-    open: () => {
-      const db = Database.open(module, ':memory:', undefined);
-      configureMemory(db);
-      return db;
-    },
-    destroy: () => undefined,
-    release: () => undefined,
   };
 }

@@ -9,7 +9,7 @@ import type { Database } from './sqlite/database.ts';
 import type { SqliteModule } from './sqlite/module.ts';
 import type { Storage } from './storage.ts';
 import type { StepObserver } from './store/apply-checkpoint.ts';
-import { type Applied, Replica } from './store/replica.ts';
+import { type Applied, codedError, Replica } from './store/replica.ts';
 import type { ConnectionState, ReportedError } from './sync/connection-state.ts';
 import { type Progress, SyncDriver, type WebSocketLike } from './sync/sync-driver.ts';
 
@@ -102,7 +102,7 @@ export class ClientCore {
   }
   #buildEngine(): Engine {
     const { storage, project, bufferedBytesMax, onStep } = this.#options;
-    const db = storage.open();
+    const db = openCoded(storage);
     try {
       const replica = new Replica(db, { project, newClientId: this.#newClientId(), bufferedBytesMax, onStep });
       const runner = new QueryRunner(db);
@@ -266,6 +266,15 @@ export class ClientCore {
   #setStatus(change: Partial<Status>): void {
     this.#status = { ...this.#status, ...change };
     this.#options.onStatus(this.#status);
+  }
+}
+
+/** @throws AppError */
+function openCoded(storage: Storage): Database {
+  try {
+    return storage.open();
+  } catch (error) {
+    throw codedError(error);
   }
 }
 

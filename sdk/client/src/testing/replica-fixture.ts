@@ -3,22 +3,23 @@ import type { ServerMessage } from '@sluice/protocol';
 import initialize from '@sqlite.org/sqlite-wasm';
 import { rowsFromFrame } from '../core/query/frame.ts';
 import { QueryRunner } from '../core/query/run-query.ts';
-import { Database } from '../core/sqlite/database.ts';
+import type { Database } from '../core/sqlite/database.ts';
 import { SqliteModule } from '../core/sqlite/module.ts';
-import { configureMemory } from '../core/storage.ts';
+import { memoryStorage } from '../core/storage.ts';
 import type { StepObserver } from '../core/store/apply-checkpoint.ts';
 import { type Applied, Replica } from '../core/store/replica.ts';
-import { encodeRow, type ModelSource } from './model-source.ts';
+import type { ModelSource } from './model-source.ts';
 
 let loading: Promise<SqliteModule> | undefined;
 export function testModule(): Promise<SqliteModule> {
   loading ??= initialize().then((api) => new SqliteModule(api));
   return loading;
 }
+export function memoryDatabaseIn(module: SqliteModule): Database {
+  return memoryStorage(module, undefined).open();
+}
 export async function memoryDatabase(): Promise<Database> {
-  const db = Database.open(await testModule(), ':memory:', undefined);
-  configureMemory(db);
-  return db;
+  return memoryDatabaseIn(await testModule());
 }
 export function replicaOn(
   db: Database,
@@ -93,5 +94,3 @@ function realText(db: Database, value: number): string {
   statement.finalize();
   return text;
 }
-
-export { encodeRow };

@@ -41,7 +41,7 @@ describe(`replica (SLUICE_SEED=${seed})`, () => {
       }
       db.close();
     }
-  });
+  }, 60_000);
 
   test('L12: a row keeps its newest content whatever the order of the buckets that it left and joined', async () => {
     const [a, b, c] = BUCKETS as [BucketId, BucketId, BucketId];
@@ -237,7 +237,7 @@ describe(`replica (SLUICE_SEED=${seed})`, () => {
     expect(refused).toBeGreaterThan(100);
     feed(replica, messages);
     expect(dump(db, source)).toEqual(after);
-  });
+  }, 60_000);
 
   test('a payload that inflates beyond what it announces is refused without its memory', async () => {
     const { replica, source, held } = await started(seed);
