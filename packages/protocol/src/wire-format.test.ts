@@ -1,18 +1,27 @@
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import {
   ByteWriter,
   CELL_ENCODING_VERSION,
   hexFromBytes,
   type Lsn,
+  parseHex,
   rowHash,
   tableSeed,
   writeCell,
 } from '@sluice/domain';
 import { describe, expect, it } from 'vitest';
 import { appendDirectoryEntry, CHUNK_VERSION, writeDirectoryHead } from './chunk.ts';
-import { encodeClientMessage, encodeServerMessage } from './codec.ts';
+import { decodeClientMessage, decodeServerMessage, encodeClientMessage, encodeServerMessage } from './codec.ts';
 import { jsonFromServerMessage } from './json.ts';
-import { LIMITS, PROTOCOL_VERSION, SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON } from './messages.ts';
+import {
+  type ClientMessage,
+  LIMITS,
+  PROTOCOL_VERSION,
+  type ServerMessage,
+  SUBPROTOCOL_BINARY,
+  SUBPROTOCOL_JSON,
+} from './messages.ts';
 import { clientSamples, samplePayload, serverSamples } from './samples.fixture.ts';
 
 /** Fingerprints by version. A change of the bytes needs a new version and a new line; a line is never edited. */
@@ -99,5 +108,29 @@ describe('the formats that others rely on', () => {
     `);
     const sum = vectors.slice(0, 2).reduce((total, { table, row }) => total + rowHash(tableSeed(table), row), 0n);
     expect(BigInt.asUintN(64, sum).toString(16).padStart(16, '0')).toMatchInlineSnapshot(`"831610afc77a7daa"`);
+  });
+
+  it('the session that docs/protocol.md shows in bytes is the one that the codec makes', () => {
+    const page = readFileSync(new URL('../../../docs/protocol.md', import.meta.url), 'utf8');
+    const lines = page.split('\n').flatMap((line) => /^([<>]) ([a-z-]+) +([0-9a-f ]+)$/.exec(line) ?? []);
+    const shown: { from: string; type: string; hex: string }[] = [];
+    for (let i = 0; i < lines.length; i += 4)
+      shown.push({ from: lines[i + 1] ?? '', type: lines[i + 2] ?? '', hex: (lines[i + 3] ?? '').replaceAll(' ', '') });
+    expect(shown).toHaveLength(8);
+    for (const { from, type, hex } of shown) {
+      const bytes = parseHex(hex);
+      const message = from === '>' ? decodeClientMessage(bytes) : decodeServerMessage(bytes);
+      const again =
+        from === '>' ? encodeClientMessage(message as ClientMessage) : encodeServerMessage(message as ServerMessage);
+      expect([message.type, hexFromBytes(again)]).toEqual([type, hex]);
+    }
+    for (const vector of [
+      '71d825d4e4e7c5cf',
+      '113deadae292b7db',
+      '80f8a452006a24d8',
+      'b1f6245b673dd8b3',
+      '831610afc77a7daa',
+    ])
+      expect(page).toContain(vector);
   });
 });

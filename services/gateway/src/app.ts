@@ -4,7 +4,7 @@ import { AppError, assert } from '@sluice/errors';
 import type { WakeUps } from '@sluice/op-queue';
 import { PROTOCOL_VERSION } from '@sluice/protocol';
 import type { Logger, Metrics } from '@sluice/telemetry';
-import type { ClientAuth } from './authenticate/client-auth.ts';
+import type { ProjectDirectory } from './authenticate/client-auth.ts';
 import { fetchJson } from './authenticate/fetch-jwks.ts';
 import { KeySets } from './authenticate/key-sets.ts';
 import { TokenVerifier } from './authenticate/verify-token.ts';
@@ -20,11 +20,6 @@ import { type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
 import { SyncCursor } from './sync-cursor.ts';
 
-/** Who the projects are, as the control plane knows them. */
-export interface ProjectDirectory {
-  /** Undefined when there is no such project or it takes no clients. */
-  projectByRef(ref: string): Promise<{ project: ProjectId; auth: ClientAuth } | undefined>;
-}
 export interface GatewayOptions {
   readonly store: BucketStore;
   readonly wakeUps: WakeUps;

@@ -55,20 +55,34 @@ export const defaultGatewayConfig: GatewayConfig = {
   session: defaultSessionLimits,
 };
 
-export const gatewaySettings = defineConfig({
-  SLUICE_GATEWAY_HOST: { type: 'string', default: '127.0.0.1', meaning: 'address that clients connect to' },
-  SLUICE_GATEWAY_PORT: { type: 'integer', default: 7400, min: 0, max: 65_535, meaning: 'port that clients connect to' },
+export const configDefinition = defineConfig({
+  SLUICE_GATEWAY_HOST: { type: 'string', default: '127.0.0.1', meaning: 'Address that clients connect to.' },
+  SLUICE_GATEWAY_PORT: {
+    type: 'integer',
+    default: 4810,
+    min: 0,
+    max: 65_535,
+    meaning: 'Port that clients connect to; 0 takes a free one.',
+  },
+  SLUICE_GATEWAY_HEALTH_PORT: {
+    type: 'integer',
+    default: 4811,
+    min: 0,
+    max: 65_535,
+    meaning: 'Port of health checks and metrics on 127.0.0.1; 0 takes a free one.',
+  },
   SLUICE_GATEWAY_ORIGINS: {
     type: 'list',
     default: defaultGatewayConfig.allowedOrigins,
-    meaning: 'origins of the pages that may connect, as https://app.example; loopback: pages of this machine; *: all',
+    meaning: 'Origins of pages that may connect, as https://app.example; loopback: pages of this machine; *: all.',
   },
   SLUICE_GATEWAY_CONNECTIONS_MAX: {
     type: 'integer',
     default: defaultGatewayConfig.connectionsMax,
     min: 1,
     max: 100_000,
-    meaning: 'open connections that this process takes',
+    unit: 'connections',
+    meaning: 'Open connections that this process takes.',
   },
   SLUICE_GATEWAY_CACHE_BYTES: {
     type: 'integer',
@@ -76,24 +90,54 @@ export const gatewaySettings = defineConfig({
     min: 1024 * 1024,
     max: 16 * 1024 * 1024 * 1024,
     unit: 'bytes',
-    meaning: 'memory for encoded pages of buckets, and as much again for whole buckets',
+    meaning: 'Memory for encoded pages of buckets, and as much again for whole buckets.',
   },
   SLUICE_GATEWAY_DRAIN_MS: {
     type: 'integer',
     default: defaultGatewayConfig.drainMs,
     min: 0,
-    max: 60_000,
-    unit: 'milliseconds',
-    meaning: 'how long a stopping gateway takes to send its clients away',
+    max: 20_000,
+    unit: 'ms',
+    meaning: 'How long a stopping gateway takes to send its clients away.',
   },
   SLUICE_GATEWAY_PRIVATE_KEY_SETS: {
     type: 'boolean',
     default: false,
-    meaning: 'lets key sets be fetched over http and from private addresses; never on a hosted gateway',
+    meaning: 'Lets key sets be fetched over http and from private addresses; never on a hosted gateway.',
+  },
+  SLUICE_GATEWAY_PROJECTS_FILE: {
+    type: 'string',
+    meaning:
+      'JSON file, readable by its owner only, of the projects that this gateway serves and how their tokens are verified.',
+  },
+  BUCKET_STORE_URL: {
+    type: 'url',
+    schemes: ['postgres', 'postgresql'],
+    secret: true,
+    meaning: 'The bucket store.',
+  },
+  BUCKET_STORE_CONNECTIONS_MAX: {
+    type: 'integer',
+    default: 8,
+    min: 1,
+    max: 100,
+    unit: 'connections',
+    meaning: 'Connections to the bucket store.',
+  },
+  LOG_LEVEL: {
+    type: 'choice',
+    choices: ['debug', 'info', 'warn', 'error'],
+    default: 'info',
+    meaning: 'The least severe records that are written.',
   },
 });
 
-export function gatewayConfigFrom(settings: ConfigOf<typeof gatewaySettings>): GatewayConfig {
+/** The only reader of this service's environment. */
+export function readConfig(): ConfigOf<typeof configDefinition> {
+  return configDefinition.read(process.env);
+}
+
+export function gatewayConfigFrom(settings: ConfigOf<typeof configDefinition>): GatewayConfig {
   return {
     ...defaultGatewayConfig,
     host: settings.SLUICE_GATEWAY_HOST,

@@ -3,13 +3,10 @@ export {
   type Gateway,
   type GatewayOptions,
   type GatewayStats,
-  type ProjectDirectory,
 } from './app.ts';
-export type { ClientAuth } from './authenticate/client-auth.ts';
+export type { ClientAuth, ProjectDirectory, ServedProject } from './authenticate/client-auth.ts';
 export {
   defaultGatewayConfig,
   defaultSessionLimits,
   type GatewayConfig,
-  gatewayConfigFrom,
-  gatewaySettings,
 } from './config.ts';

@@ -1,3 +1,4 @@
+import type { ProjectId } from '@sluice/domain';
 import type { JSONWebKeySet } from 'jose';
 
 /** How a project's tokens are verified, as its team set it up. */
@@ -14,6 +15,16 @@ export interface ClientAuth {
     | { readonly kind: 'hs256'; readonly secret: Uint8Array }
     | { readonly kind: 'jwks'; readonly url: string }
     | { readonly kind: 'inline-jwks'; readonly jwks: JSONWebKeySet };
+}
+
+export interface ServedProject {
+  readonly project: ProjectId;
+  readonly auth: ClientAuth;
+}
+/** Who the projects are, as the control plane knows them. */
+export interface ProjectDirectory {
+  /** Undefined when there is no such project or it takes no clients. */
+  projectByRef(ref: string): Promise<ServedProject | undefined>;
 }
 
 /** Never allowed with a key set: the public key would be the secret (RFC 8725, 2.1). */

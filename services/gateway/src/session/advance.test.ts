@@ -1,4 +1,4 @@
-import { type Epoch, type Lsn, parseProjectId } from '@sluice/domain';
+import { type BucketId, type Epoch, type Lsn, parseProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type ClientMessage, PROTOCOL_VERSION } from '@sluice/protocol';
 import { describe, expect, it } from 'vitest';
@@ -16,7 +16,7 @@ const identity: Identity = {
   tokenClaims: { sub: 'ann' },
   expiresAtMs: startWallMs + 3_600_000,
 };
-const hello: ClientMessage = {
+const hello: Extract<ClientMessage, { type: 'hello' }> = {
   type: 'hello',
   version: PROTOCOL_VERSION,
   project: 'p',
@@ -84,6 +84,15 @@ describe('the way in', () => {
     waiting.message(hello);
     expect(closeCode(waiting.message(hello))).toBe('PROTOCOL_ORDER');
     expect(closeCode(opened().message(hello))).toBe('PROTOCOL_ORDER');
+  });
+
+  it('a hello that claims more buckets than a session may have is refused', () => {
+    const claiming = (count: number): ClientMessage => {
+      const buckets = Array.from({ length: count }, () => '0'.repeat(32) as BucketId);
+      return { ...hello, resume: { epoch, lsn: lsn(1), buckets } };
+    };
+    expect(closeCode(new Subject().message(claiming(1001)))).toBe('PROTOCOL_TOO_LARGE');
+    expect(closeCode(new Subject().message(claiming(1000)))).toBeUndefined();
   });
 
   it('who says nothing is sent away in time, and not before', () => {

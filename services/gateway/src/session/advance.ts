@@ -1,6 +1,6 @@
 import { compareCheckpoints, type Epoch, type Lsn } from '@sluice/domain';
 import { AppError, unreachable } from '@sluice/errors';
-import { type ClientMessage, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
+import { type ClientMessage, LIMITS, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
 import type { Identity, Now, OpenState, SessionLimits, SessionState, Unapplied, VerifyPurpose } from './state.ts';
 import { initialWindow, windowAfterApplied } from './window.ts';
 
@@ -103,6 +103,7 @@ function onHello(
   if (state.phase !== 'greeting') return closed(state, outOfOrder('a second hello'));
   if (hello.version !== PROTOCOL_VERSION)
     return closed(state, new AppError('PROTOCOL_VERSION', { details: { version: PROTOCOL_VERSION } }));
+  if ((hello.resume?.buckets.length ?? 0) > LIMITS.bucketsMax) return closed(state, new AppError('PROTOCOL_TOO_LARGE'));
   return {
     state: { ...state, phase: 'authenticating', deadlineMs: now.monotonicMs + limits.verifyWithinMs },
     effects: [{ kind: 'verify', purpose: 'hello', token: hello.token }],
