@@ -15,11 +15,11 @@ import { type CreatedSlot, createSlot, dropSlot } from './source/slot.ts';
 import { openSnapshot } from './source/snapshot.ts';
 
 /** An epoch that was opened and whose streams wait for their copy. */
-export interface StartedEpoch extends AsyncDisposable {
+export interface StartedEpoch {
   readonly epoch: EpochRecord;
   readonly streams: readonly StreamRecord[];
   readonly point: Lsn;
-  /** Sees the source as of `point`. */
+  /** Sees the source as of `point`; whoever copies ends it. */
   readonly snapshot: SourceSession;
 }
 
@@ -103,7 +103,7 @@ async function openEpoch(
     events.epochOpened(project, epoch, made.reason);
     const record = (await store.readSource(project))?.building;
     assert(record?.epoch === epoch, 'the epoch that was opened is the one being built');
-    return { epoch: record, streams, point, snapshot, [Symbol.asyncDispose]: () => snapshot[Symbol.asyncDispose]() };
+    return { epoch: record, streams, point, snapshot };
   } catch (error) {
     await snapshot[Symbol.asyncDispose]();
     throw error;

@@ -84,32 +84,18 @@ async function addLoaded(
     await faultPoint('streams activated');
     onProgress({ step: 'slot', rowsDone: 0, rowsEstimate: 0 });
     const { snapshot, point } = await openBackfill(holding);
-    await using _snapshot = snapshot;
-    await store.setBackfillPoint(
-      project,
-      token,
-      streams.map(({ stream }) => stream),
-      point,
-    );
-    wakeUps.publish({ kind: 'streams', project });
-    follower.barriersUntil(point);
-    const report = (rowsDone: number, rowsEstimate: number): void =>
-      onProgress({ step: 'snapshot', rowsDone, rowsEstimate });
-    const { onQueueCleared } = options;
-    await copyTables(
-      {
-        dependencies,
-        project,
-        token,
-        epoch: epoch.epoch,
-        streams,
-        point,
-        snapshot,
-        onProgress: report,
-        onQueueCleared,
-      },
-      signal,
-    );
+    {
+      await using _snapshot = snapshot;
+      const numbers = streams.map(({ stream }) => stream);
+      await store.setBackfillPoint(project, token, numbers, point);
+      wakeUps.publish({ kind: 'streams', project });
+      follower.barriersUntil(point);
+      const report = (rowsDone: number, rowsEstimate: number): void =>
+        onProgress({ step: 'snapshot', rowsDone, rowsEstimate });
+      const { onQueueCleared } = options;
+      const copy = { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot };
+      await copyTables({ ...copy, onProgress: report, onQueueCleared }, signal);
+    }
     await follower.reached(point, signal);
     signal.throwIfAborted();
     return streams;

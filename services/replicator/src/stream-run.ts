@@ -68,6 +68,7 @@ export class StreamRun {
 
   /** Durable positions moved: a frame that waited for room may go. */
   moved(): void {
+    this.stream.confirmedMoved();
     if (this.openSinceMs !== undefined && !this.isCatchingUp) this.flushIfRoom();
   }
 

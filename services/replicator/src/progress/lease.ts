@@ -11,6 +11,9 @@ export interface LeaseOptions {
   readonly ttlMs: number;
 }
 
+/** Share of its lifetime after which a lease that was not renewed is given up. */
+const believedShare = 5 / 6;
+
 /** The right to work on a source. `signal` is aborted as soon as it may have been lost; all work must stop then. */
 export interface HeldLease {
   readonly token: LeaseToken;
@@ -34,30 +37,42 @@ function holdLease(options: LeaseOptions, token: LeaseToken, takenAtMs: number):
   const { store, project, clock, ttlMs } = options;
   const lost = new AbortController();
   const stop = new AbortController();
+  let cancelDeadline = (): void => {};
+  believeUntil(takenAtMs + ttlMs * believedShare);
   const renewing = renew();
   return {
     token,
     signal: lost.signal,
     async release() {
       stop.abort();
+      cancelDeadline();
       await renewing;
       if (!lost.signal.aborted) await store.releaseLease(project, token).catch(() => {});
     },
   };
 
   async function renew(): Promise<void> {
-    let renewedAtMs = takenAtMs;
+    const either = AbortSignal.any([stop.signal, lost.signal]);
     for (;;) {
-      await delay(clock, ttlMs / 3, stop.signal);
-      if (stop.signal.aborted) return;
+      await delay(clock, ttlMs / 3, either);
+      if (either.aborted) return;
       const askedAtMs = clock.monotonicMs();
-      const isHeld = await store.renewLease(project, token, ttlMs).catch(() => undefined);
-      if (isHeld) renewedAtMs = askedAtMs;
+      // A store that does not answer is asked again; the deadline says when that no longer helps.
+      const asked = store.renewLease(project, token, ttlMs).catch(() => undefined);
+      const isHeld = await Promise.race([asked, delay(clock, ttlMs / 3, either).then(() => undefined)]);
+      if (either.aborted) return;
+      if (isHeld === false) lose();
       // The store counts from when it answered, we from when we asked: we never believe in it longer than the store.
-      if (isHeld === false || clock.monotonicMs() - renewedAtMs >= ttlMs - ttlMs / 6) {
-        lost.abort(new AppError('STORE_FENCED', { internal: 'the lease was lost' }));
-        return;
-      }
+      if (isHeld) believeUntil(askedAtMs + ttlMs * believedShare);
     }
+  }
+
+  function believeUntil(monotonicMs: number): void {
+    cancelDeadline();
+    cancelDeadline = clock.setTimer(monotonicMs - clock.monotonicMs(), lose);
+  }
+
+  function lose(): void {
+    lost.abort(new AppError('STORE_FENCED', { internal: 'the lease was lost' }));
   }
 }

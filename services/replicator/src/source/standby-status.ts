@@ -1,4 +1,4 @@
-import type { Clock, Lsn } from '@sluice/domain';
+import { type Clock, type Lsn, lsnFromBigint } from '@sluice/domain';
 import { formatStandbyStatus } from '@sluice/pgoutput';
 
 export interface StandbyStatusOptions {
@@ -12,6 +12,8 @@ export interface StandbyStatusOptions {
   readonly confirmed: () => Lsn;
 }
 
+const soonMs = 200;
+
 /**
  * Keeps the server informed on a timer of its own: while the socket is paused, nothing is read, but the server would cut a
  * receiver that stays silent. Flush and apply are the confirmed LSN exactly: one byte more and the server would not send
@@ -20,6 +22,8 @@ export interface StandbyStatusOptions {
 export class StandbyStatus {
   private readonly options: StandbyStatusOptions;
   private cancelTimer = (): void => {};
+  private cancelSoon: (() => void) | undefined;
+  private sentFlushed = lsnFromBigint(0n);
 
   constructor(options: StandbyStatusOptions) {
     this.options = options;
@@ -32,12 +36,23 @@ export class StandbyStatus {
 
   stop(): void {
     this.cancelTimer();
+    this.cancelSoon?.();
+  }
+
+  /** More may be confirmed than was sent: says so within a moment, once for many commits. */
+  sendSoon(): void {
+    if (this.cancelSoon || this.options.confirmed() === this.sentFlushed) return;
+    this.cancelSoon = this.options.clock.setTimer(soonMs, () => {
+      this.cancelSoon = undefined;
+      this.sendNow();
+    });
   }
 
   /** @param replyRequested asks the server to answer, which shows whether it is still there. */
   sendNow(replyRequested = false): void {
     const { clock, send, received, confirmed } = this.options;
     const flushed = confirmed();
+    this.sentFlushed = flushed;
     const written = received() > flushed ? received() : flushed;
     send(formatStandbyStatus({ written, flushed, applied: flushed, replyNowMs: clock.nowMs(), replyRequested }));
   }

@@ -67,6 +67,7 @@ export class WalStream {
   private readonly reader: CopyBothReader;
   private socket: Socket | undefined;
   private received = ZERO;
+  private isStreaming = false;
   private isHeld = false;
   private isPausing = false;
   private isSilent = true;
@@ -127,9 +128,9 @@ export class WalStream {
     this.silentChecks = 0;
     if (!this.isPausing) this.socket?.resume();
   }
-  /** Tells the server what is confirmed, now. */
-  sendStatus(): void {
-    if (this.socket) this.status.sendNow();
+  /** What is confirmed may have moved. */
+  confirmedMoved(): void {
+    if (this.isStreaming) this.status.sendSoon();
   }
 
   private get statusIntervalMs(): number {
@@ -208,6 +209,7 @@ export class WalStream {
     const isStart = message[0] === COPY_BOTH_RESPONSE;
     this.passOn(message);
     if (!isStart) return;
+    this.isStreaming = true;
     this.status.start();
     this.watchSilence();
   }
