@@ -33,6 +33,7 @@ async function frame(buckets, opsPerBucket) {
     directory: randomBytes(directoryBytesPerOp * opsPerBucket),
     payload: randomBytes(rowBytes * opsPerBucket),
   }));
+  const cpu = process.cpuUsage();
   const begun = performance.now();
   const outcome = await store.applyFrame({
     project,
@@ -54,9 +55,10 @@ async function frame(buckets, opsPerBucket) {
   const ms = performance.now() - begun;
   if (outcome.kind !== 'applied') throw new Error(outcome.kind);
   applied = end;
-  return ms;
+  const { user, system } = process.cpuUsage(cpu);
+  return { ms, cpuMs: (user + system) / 1000 };
 }
-const median = (values) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
 for (const [buckets, ops, rounds] of [
   [1, 1, 500],
@@ -68,9 +70,10 @@ for (const [buckets, ops, rounds] of [
 ]) {
   const times = [];
   for (let i = 0; i < rounds; i++) times.push(await frame(buckets, ops));
-  const ms = median(times);
+  const ms = median(times.map((time) => time.ms));
+  const cpuMs = median(times.map((time) => time.cpuMs));
   process.stdout.write(
-    `${buckets} chunks of ${ops} ops: median ${ms.toFixed(2)} ms, ${Math.round((buckets * ops) / (ms / 1000))} rows/s\n`,
+    `${buckets} chunks of ${ops} ops: median ${ms.toFixed(2)} ms, ${Math.round((buckets * ops) / (ms / 1000))} rows/s; ${((cpuMs * 1000) / (buckets * ops)).toFixed(2)} us CPU a row in this process\n`,
   );
 }
 await store.eraseProject(project);

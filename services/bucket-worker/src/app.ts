@@ -2,8 +2,9 @@ import type { BucketStore } from '@sluice/bucket-store';
 import type { Clock, ProjectId } from '@sluice/domain';
 import type { OpQueue, WakeUps } from '@sluice/op-queue';
 import type { Logger, Metrics } from '@sluice/telemetry';
+import { ShardApplier } from './apply/shard-applier.ts';
 import { workerEvents } from './events.ts';
-import { ShardWorker } from './take/shard-worker.ts';
+import { takeFrames } from './take/take-frames.ts';
 
 export interface BucketWorkerOptions {
   readonly store: BucketStore;
@@ -30,7 +31,12 @@ export function createBucketWorker(options: BucketWorkerOptions): BucketWorker {
     async run(project, shard, signal) {
       const { store, queue, wakeUps, clock } = options;
       events.started(project, shard);
-      await new ShardWorker({ project, shard, store, queue, wakeUps, clock, events }, signal).run();
+      const applier = new ShardApplier({ project, shard, store, wakeUps, clock, events }, signal);
+      try {
+        await takeFrames({ queue, project, shard }, applier, signal);
+      } finally {
+        applier.close();
+      }
       events.stopped(project, shard);
     },
   };

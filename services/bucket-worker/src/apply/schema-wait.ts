@@ -1,6 +1,6 @@
 import { type Clock, delay, type ProjectId } from '@sluice/domain';
-import type { SchemaMismatch } from '../apply/relation-bindings.ts';
 import type { WorkerEvents } from '../events.ts';
+import type { SchemaMismatch } from './relation-bindings.ts';
 
 /** Streams and holds are looked at again this often while a frame waits for them; a wake-up comes sooner. */
 const POLL_MS = 1_000;

@@ -1,98 +1,76 @@
 import type { ApplyOutcome, BucketStore } from '@sluice/bucket-store';
 import { type Clock, comparePositions, type Epoch, type Position, type ProjectId } from '@sluice/domain';
 import { assert, unreachable } from '@sluice/errors';
-import type { Frame, OpQueue, SnapshotFrame, StreamFrame, TakenFrame, WakeUps } from '@sluice/op-queue';
-import { Announcements } from '../apply/announcements.ts';
-import { commitOutcome, frameCommit, snapshotCommit } from '../apply/commit.ts';
-import type { FrameResult } from '../apply/evaluate-frame.ts';
-import { retryStore } from '../apply/retry-store.ts';
+import type { Frame, SnapshotFrame, StreamFrame, TakenFrame, WakeUps } from '@sluice/op-queue';
 import type { WorkerEvents } from '../events.ts';
+import { Announcements } from './announcements.ts';
+import { commitOutcome, frameCommit, snapshotCommit } from './commit.ts';
 import { type EpochState, loadEpoch } from './epoch-state.ts';
+import type { FrameResult } from './evaluate-frame.ts';
 import { GapReports } from './gap-reports.ts';
+import { retryStore } from './retry-store.ts';
 import { SchemaWait } from './schema-wait.ts';
 import { stopProject } from './stop-project.ts';
 
 /** A frame is evaluated anew when streams or the applied position moved; more often than this in a row is a bug. */
 const EVALUATIONS_MAX = 20;
 
-export interface ShardWorkerOptions {
+export interface ShardApplierOptions {
   readonly project: ProjectId;
   readonly shard: number;
   readonly store: BucketStore;
-  readonly queue: OpQueue;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
   readonly events: WorkerEvents;
 }
 
 /** A frame's result, and what it was evaluated from. */
-interface Evaluated {
+export interface Evaluated {
   readonly state: EpochState;
   readonly before: Position;
   readonly result: FrameResult;
 }
 
 /**
- * Applies the frames of one shard in order (L3). The next frame is evaluated while the one before is being committed, on
- * the guess that it will be applied; a commit begins only when the one before it has ended.
+ * Applies the frames of one shard (L3). A frame may be evaluated while the one before it is being committed, on the guess
+ * that that one will be applied; if it was not, the frame is evaluated again when its turn has come.
  */
-export class ShardWorker {
-  private readonly options: ShardWorkerOptions;
+export class ShardApplier {
+  private readonly options: ShardApplierOptions;
+  private readonly signal: AbortSignal;
   private readonly announcements: Announcements;
   private readonly gaps: GapReports;
   private readonly schemaWait: SchemaWait;
-  private readonly stopping = new AbortController();
-  private readonly ended: AbortSignal;
+  private readonly unsubscribe: () => void;
   private state: EpochState | undefined;
   /** Streams or holds changed since `state` was read. */
   private isStale = true;
-  /** The frame under way, and how far the shard will be applied when it succeeds. */
-  private pending: { readonly applied: Position | undefined; readonly settled: Promise<void> } | undefined;
-  private failure: { readonly error: unknown } | undefined;
+  /** How far the shard will be applied when the frame under way succeeds. */
+  private expected: Position | undefined;
 
-  constructor(options: ShardWorkerOptions, signal: AbortSignal) {
+  /** Waits for the store and for schemas end with the signal. */
+  constructor(options: ShardApplierOptions, signal: AbortSignal) {
     this.options = options;
+    this.signal = signal;
     this.announcements = new Announcements(options.project, options.wakeUps);
     this.gaps = new GapReports(options);
-    this.ended = AbortSignal.any([signal, this.stopping.signal]);
-    this.schemaWait = new SchemaWait(options, this.ended);
-  }
-
-  /** Resolves when the signal is aborted and nothing is under way. @throws what stopped the shard */
-  async run(): Promise<void> {
-    const { project, shard, queue, wakeUps } = this.options;
-    const unsubscribe = wakeUps.subscribe(project, (wakeUp) => {
+    this.schemaWait = new SchemaWait(options, signal);
+    this.unsubscribe = options.wakeUps.subscribe(options.project, (wakeUp) => {
       if (wakeUp.kind !== 'streams') return;
       this.isStale = true;
       this.schemaWait.wake();
     });
-    try {
-      for await (const taken of queue.take(project, shard, this.ended)) await this.handle(taken);
-      await this.pending?.settled;
-    } finally {
-      unsubscribe();
-    }
-    if (this.failure) throw this.failure.error;
   }
 
-  private async handle(taken: TakenFrame): Promise<void> {
-    const { frame } = taken;
-    const guess = this.guess(frame);
-    await this.pending?.settled;
-    const applied = frame.kind === 'stream' ? frame.end : this.state?.applied;
-    const settled = this.apply(taken, guess)
-      .catch((error: unknown) => this.fail(frame, error))
-      .finally(() => {
-        this.pending = undefined;
-      });
-    this.pending = { applied, settled };
+  close(): void {
+    this.unsubscribe();
   }
 
   /** Evaluates the frame as if the one under way were applied; undefined when that cannot be told yet, or it fails. */
-  private guess(frame: Frame): Evaluated | undefined {
+  prepare(frame: Frame): Evaluated | undefined {
     const { state } = this;
     if (!state || this.isStale || state.epoch !== frame.epoch) return undefined;
-    const before = this.pending?.applied ?? state.applied;
+    const before = this.expected ?? state.applied;
     if (frame.kind === 'stream' && !isNext(frame, before)) return undefined;
     try {
       return { state, before, result: evaluate(state, frame, before) };
@@ -102,9 +80,28 @@ export class ShardWorker {
     }
   }
 
-  private async apply(taken: TakenFrame, guess: Evaluated | undefined): Promise<void> {
+  /**
+   * Resolves when the frame is applied, skipped or refused, or the signal is aborted.
+   * @throws what stopped the shard (L17); it was logged, and recorded as the project's condition
+   */
+  async apply(taken: TakenFrame, prepared: Evaluated | undefined): Promise<void> {
     const { frame } = taken;
-    let evaluated = guess;
+    this.expected = frame.kind === 'stream' ? frame.end : this.state?.applied;
+    try {
+      await this.bringToEnd(taken, prepared);
+    } catch (error) {
+      if (this.signal.aborted) return;
+      this.options.events.failed(this.options.project, error);
+      await stopProject(this.options.store, frame, error);
+      throw error;
+    } finally {
+      this.expected = undefined;
+    }
+  }
+
+  private async bringToEnd(taken: TakenFrame, prepared: Evaluated | undefined): Promise<void> {
+    const { frame } = taken;
+    let evaluated = prepared;
     try {
       for (let attempt = 0; attempt < EVALUATIONS_MAX; attempt++) {
         if (this.isStale || this.state?.epoch !== frame.epoch) await this.reload(frame.epoch);
@@ -222,18 +219,9 @@ export class ShardWorker {
     const { clock, events, project } = this.options;
     return retryStore(call, {
       clock,
-      signal: this.ended,
+      signal: this.signal,
       onRetry: (retry) => events.storeUnavailable(project, retry),
     });
-  }
-
-  /** Ends the shard's work loudly (L17); the store keeps its last checkpoint. */
-  private async fail(frame: Frame, error: unknown): Promise<void> {
-    if (this.ended.aborted) return;
-    this.failure = { error };
-    this.stopping.abort(error);
-    this.options.events.failed(this.options.project, error);
-    await stopProject(this.options.store, frame, error);
   }
 }
 

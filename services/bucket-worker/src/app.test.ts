@@ -12,8 +12,8 @@ import {
 import { createLogger } from '@sluice/telemetry';
 import { type ManualClock, manualClock } from '@sluice/testkit';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createBucketWorker } from '../app.ts';
-import { paramKey } from '../convergence.fixture.ts';
+import { createBucketWorker } from './app.ts';
+import { paramKey } from './convergence.fixture.ts';
 import {
   changesOf,
   ITEMS_OID,
@@ -23,7 +23,7 @@ import {
   MEMBERS_OID,
   relationMessage,
   truncateMessage,
-} from '../wal.fixture.ts';
+} from './wal.fixture.ts';
 
 const project = 1 as ProjectId;
 const identity = { slot: 's', publication: 'p', systemId: '1', timeline: 1, databaseOid: 1 };
@@ -50,7 +50,7 @@ function faultyStore(inner: BucketStore) {
   return { store, faults };
 }
 
-describe('shard worker', () => {
+describe('bucket worker', () => {
   let clock: ManualClock;
   let inner: BucketStore;
   let faults: ('before' | 'after')[];

@@ -1,6 +1,6 @@
 import type { BucketStore, StreamRecord } from '@sluice/bucket-store';
 import type { Epoch, Position, ProjectId } from '@sluice/domain';
-import { createFrameEvaluator, type FrameEvaluator } from '../apply/evaluate-frame.ts';
+import { createFrameEvaluator, type FrameEvaluator } from './evaluate-frame.ts';
 
 /** What the worker knows of an epoch that it applies frames of; a copy of the store's, which has the last word. */
 export interface EpochState {
