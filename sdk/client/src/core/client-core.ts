@@ -160,6 +160,7 @@ export class ClientCore {
     this.#engine = undefined;
     engine?.driver.disconnect();
     engine?.runner.close();
+    engine?.replica.close();
     engine?.db.close();
   }
   /** @throws AppError when there is none any more. */

@@ -4,13 +4,20 @@ import { type BucketSum, forEachOp, type OpKind } from '@sluice/protocol';
 import type { Database } from '../sqlite/database.ts';
 import { SqliteFailure } from '../sqlite/module.ts';
 import type { PlacedPayload } from './bind-cells.ts';
-import { type BucketState, deleteBucket, writeBucket, writeCheckpoint, writeSchema } from './bookkeeping.ts';
+import {
+  type BucketState,
+  deleteBucket,
+  insertBucket,
+  updateBucket,
+  writeCheckpoint,
+  writeSchema,
+} from './bookkeeping.ts';
 import { inflatePayload } from './inflate.ts';
 import type { PendingCheckpoint, PendingChunk } from './pending-checkpoint.ts';
 import { releaseBuckets } from './release-buckets.ts';
 import { type Schema, schemaChange } from './schema.ts';
 import { createTableSql, quoteName } from './table-sql.ts';
-import { TableWriter, type Totals } from './table-writer.ts';
+import { TableWriter, type TableWriters, type Totals } from './table-writer.ts';
 
 /** Called at each durable step, so that a test may end the run there; `ops` is how many were applied so far. */
 export type StepObserver = (
@@ -25,6 +32,8 @@ export interface ApplyInput {
   readonly to: Schema;
   /** Held buckets; changed in place, so the caller reads them again when this throws. */
   readonly buckets: Map<BucketId, BucketState>;
+  /** Compiled statements, kept by the caller; emptied here when the schema changes. */
+  readonly writers: TableWriters;
   readonly appliedAtMs: number;
   readonly onStep: StepObserver;
 }
@@ -45,12 +54,7 @@ export class ChecksumMismatch extends Error {
  * @throws AppError, ChecksumMismatch, MalformedBytesError, SqliteFailure
  */
 export function applyCheckpoint(db: Database, input: ApplyInput): Set<string> {
-  const run = new CheckpointRun(db, input);
-  try {
-    return run.run();
-  } finally {
-    run.dispose();
-  }
+  return new CheckpointRun(db, input).run();
 }
 
 class CheckpointRun implements Totals {
@@ -61,6 +65,8 @@ class CheckpointRun implements Totals {
   readonly #writers = new Map<string, TableWriter>();
   readonly #changed = new Set<string>();
   readonly #touched = new Set<BucketState>();
+  /** Buckets that this checkpoint replaces, which are new to the database by now. */
+  readonly #opened = new Set<BucketState>();
   #ops = 0;
 
   constructor(db: Database, input: ApplyInput) {
@@ -93,7 +99,8 @@ class CheckpointRun implements Totals {
     const gone = head.reset
       ? [...buckets.values()]
       : [...head.drop, ...head.replace.map(({ bucket }) => bucket)].flatMap((bucket) => buckets.get(bucket) ?? []);
-    const remade = new Set(schemaChange(from, to).drop);
+    if (gone.length === 0) return;
+    const remade = new Set(from === to ? [] : schemaChange(from, to).drop);
     const byTable = groupBy(new Set(gone), (bucket) => from.streams.get(bucket.stream)?.table);
     for (const [table, released] of byTable) {
       if (table === undefined || remade.has(table)) continue;
@@ -125,6 +132,7 @@ class CheckpointRun implements Totals {
       const isKept = table !== undefined && table === from.streams.get(bucket.stream)?.table && !remade.has(table);
       if (!isKept) throw outOfOrder('a kept bucket has lost its table');
     }
+    this.#forgetWriters();
     for (const table of drop) {
       this.#db.script(`DROP TABLE ${quoteName(table)}`);
       this.#changed.add(table);
@@ -158,6 +166,7 @@ class CheckpointRun implements Totals {
       this.#byNumber.set(state.number, state);
       this.#byNo.set(no, state);
       this.#touched.add(state);
+      this.#opened.add(state);
     }
     for (const { no, bucket, stream } of pending.head.extend) {
       const state = buckets.get(bucket);
@@ -247,9 +256,16 @@ class CheckpointRun implements Totals {
     assert(table !== undefined, 'an open bucket feeds a table');
     const known = this.#writers.get(table.name);
     if (known) return known;
-    const writer = new TableWriter(this.#db, table, this);
+    const { writers } = this.#input;
+    const writer = writers.get(table.name) ?? new TableWriter(this.#db, table);
+    writers.set(table.name, writer);
+    writer.begin(this);
     this.#writers.set(table.name, writer);
     return writer;
+  }
+  #forgetWriters(): void {
+    for (const writer of this.#input.writers.values()) writer.finalize();
+    this.#input.writers.clear();
   }
 
   bucketOf(number: number): BucketState {
@@ -277,13 +293,12 @@ class CheckpointRun implements Totals {
   }
 
   #write(): void {
-    for (const state of this.#touched) writeBucket(this.#db, state);
+    for (const state of this.#touched) {
+      if (this.#opened.has(state)) insertBucket(this.#db, state);
+      else updateBucket(this.#db, state);
+    }
     const { epoch, lsn, committedAtMs } = this.#input.pending.head;
     writeCheckpoint(this.#db, { epoch, lsn, committedAtMs }, this.#input.appliedAtMs);
-  }
-
-  dispose(): void {
-    for (const writer of this.#writers.values()) writer.finalize();
   }
 }
 

@@ -117,11 +117,21 @@ export function readBuckets(db: Database): BucketState[] {
   return buckets;
 }
 
-export function writeBucket(db: Database, state: BucketState): void {
-  db.run(
-    'INSERT INTO _sluice_bucket (number, bucket, stream, checksum, rows) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (number) DO UPDATE SET checksum = ?4, rows = ?5',
-    [state.number, state.bucket, state.stream, BigInt.asIntN(64, state.checksum.toBigint()), state.rows],
-  );
+export function insertBucket(db: Database, { number, bucket, stream, checksum, rows }: BucketState): void {
+  db.run('INSERT INTO _sluice_bucket (number, bucket, stream, checksum, rows) VALUES (?, ?, ?, ?, ?)', [
+    number,
+    bucket,
+    stream,
+    BigInt.asIntN(64, checksum.toBigint()),
+    rows,
+  ]);
+}
+export function updateBucket(db: Database, { number, checksum, rows }: BucketState): void {
+  db.run('UPDATE _sluice_bucket SET checksum = ?, rows = ? WHERE number = ?', [
+    BigInt.asIntN(64, checksum.toBigint()),
+    rows,
+    number,
+  ]);
 }
 export function deleteBucket(db: Database, number: number): void {
   db.run('DELETE FROM _sluice_bucket WHERE number = ?', [number]);

@@ -8,6 +8,7 @@ import { applyCheckpoint, ChecksumMismatch, type StepObserver } from './apply-ch
 import { type BucketState, initialize, type ReplicaState, readBuckets, readState } from './bookkeeping.ts';
 import { type CheckpointHead, PendingCheckpoint } from './pending-checkpoint.ts';
 import { parseSchema, type Schema } from './schema.ts';
+import type { TableWriters } from './table-writer.ts';
 import { type VerifyReport, verifyRows } from './verify-rows.ts';
 
 export interface ReplicaOptions {
@@ -42,6 +43,7 @@ export class Replica {
   #checkpoint: Checkpoint | undefined;
   #appliedAtMs: number | undefined;
   #buckets: Map<BucketId, BucketState>;
+  readonly #writers: TableWriters = new Map();
 
   /**
    * Takes the database over.
@@ -125,6 +127,7 @@ export class Replica {
         from: this.#schema,
         to,
         buckets: this.#buckets,
+        writers: this.#writers,
         appliedAtMs: nowMs,
         onStep,
       }),
@@ -152,6 +155,12 @@ export class Replica {
   #rollBack(): void {
     if (this.#db.inTransaction) this.#db.run('ROLLBACK');
     this.#buckets = this.#readBuckets();
+  }
+
+  /** Lets go of the database, which the owner then closes. */
+  close(): void {
+    for (const writer of this.#writers.values()) writer.finalize();
+    this.#writers.clear();
   }
 
   /** Recomputes every bucket's totals from the rows themselves (L9). @throws AppError */

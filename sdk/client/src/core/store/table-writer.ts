@@ -14,6 +14,9 @@ const hash = new Hash64();
 const halves = new Uint32Array(2);
 const int64 = new BigInt64Array(halves.buffer);
 
+/** One writer per table, compiled once and kept from checkpoint to checkpoint. */
+export type TableWriters = Map<string, TableWriter>;
+
 /** Whose totals an op moves: buckets by their local number. */
 export interface Totals {
   bucketOf(number: number): BucketState;
@@ -38,19 +41,18 @@ export class TableWriter {
   readonly #updateHolders: Statement;
   readonly #remove: Statement;
   readonly #places: number;
-  readonly #totals: Totals;
+  #totals: Totals | undefined;
   /** The row that #find found. */
   #rowid = 0n;
   #held: Holders = [];
   #lo = 0;
   #hi = 0;
 
-  constructor(db: Database, table: TableSchema, totals: Totals) {
+  constructor(db: Database, table: TableSchema) {
     const rowid = rowidName(table);
     assert(rowid !== undefined, 'a table of a parsed schema has a rowid name');
     const sql = rowStatementsSql(table, rowid);
     this.#db = db;
-    this.#totals = totals;
     this.#seed = tableSeed(table.name);
     this.#accepts = acceptedKinds(table.columns);
     this.#keyAccepts = this.#accepts.subarray(0, table.keyColumns);
@@ -60,6 +62,12 @@ export class TableWriter {
     this.#update = db.prepare(sql.update);
     this.#updateHolders = db.prepare(sql.updateHolders);
     this.#remove = db.prepare(sql.remove);
+  }
+
+  /** Begins another checkpoint. */
+  begin(totals: Totals): void {
+    this.#totals = totals;
+    this.changed = false;
   }
 
   /** Applies the op whose body is payload[start, end). @throws MalformedBytesError, SqliteFailure */
@@ -109,7 +117,7 @@ export class TableWriter {
       c.sqlite3_bind_int64(update.pointer, this.#places + 3, this.#rowid);
       this.#run(update);
       this.changed = true;
-      for (const number of this.#held) this.#replaceHash(this.#totals.bucketOf(number), lo, hi);
+      for (const number of this.#held) this.#replaceHash(this.#bucketOf(number), lo, hi);
     }
     if (isNewHolder) this.#count(bucket, 1, lo, hi);
   }
@@ -161,14 +169,18 @@ export class TableWriter {
     c.sqlite3_reset(statement.pointer);
   }
 
+  #bucketOf(number: number): BucketState {
+    assert(this.#totals, 'a writer is used within a checkpoint');
+    return this.#totals.bucketOf(number);
+  }
   #count(bucket: BucketState, rows: 1 | -1, lo: number, hi: number): void {
-    this.#totals.touch(bucket);
+    this.#totals?.touch(bucket);
     bucket.rows += rows;
     if (rows === 1) bucket.checksum.add(lo, hi);
     else bucket.checksum.subtract(lo, hi);
   }
   #replaceHash(bucket: BucketState, lo: number, hi: number): void {
-    this.#totals.touch(bucket);
+    this.#totals?.touch(bucket);
     bucket.checksum.subtract(this.#lo, this.#hi);
     bucket.checksum.add(lo, hi);
   }

@@ -68,7 +68,8 @@ export type ConnectionEvent =
   | { readonly type: 'token'; readonly request: number; readonly token: string }
   | { readonly type: 'token-failed'; readonly request: number }
   | { readonly type: 'socket-open' }
-  | { readonly type: 'socket-closed' }
+  /** `reason` as the server gave it, or empty. */
+  | { readonly type: 'socket-closed'; readonly reason: string }
   | { readonly type: 'message'; readonly message: ServerMessage }
   /** A message that could not be read. */
   | { readonly type: 'unreadable'; readonly code: Code }

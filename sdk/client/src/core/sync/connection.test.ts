@@ -96,7 +96,6 @@ describe('connection', () => {
       [...open, SCHEMA],
       [...open, chunk(2)],
       [...open, end(6)],
-      [SCHEMA, head(5, { drop: [A] })],
       [SCHEMA, head(5, { reset: true, extend: [bucket(1, A)] })],
       [SCHEMA, head(5, { reset: true, replace: [bucket(1, A), bucket(1, B)] })],
       [SCHEMA, head(5, { reset: true, replace: [bucket(1, A), bucket(2, A)] })],
@@ -220,6 +219,15 @@ describe('connection', () => {
     expect(old.run({ type: 'connect' }).kinds).toEqual(['fetch-token']);
   });
 
+  test('L17: a client ahead of its server stops, also when only the close says so; other closes are tried again', () => {
+    const closed = (reason: string) => new Bench().greeted().run({ type: 'socket-closed', reason });
+    expect(closed('CLIENT_AHEAD').state.phase.kind).toBe('stopped');
+    expect(closed('CLIENT_AHEAD').reported).toBe('CLIENT_AHEAD');
+    expect(closed('PROTOCOL_ORDER').state.phase.kind).toBe('stopped');
+    expect(closed('').reported).toBe('CLIENT_CONNECTION_LOST');
+    expect(closed('anything').state.phase.kind).toBe('waiting');
+  });
+
   test('a token that ends is replaced in the session; late and foreign tokens are ignored', () => {
     const bench = new Bench().greeted();
     expect(bench.message({ type: 'token-expiring', inMs: 1000 }).effects).toEqual([
@@ -245,7 +253,7 @@ describe('connection', () => {
     expect(bench.run({ type: 'disconnect' }).kinds).toEqual(['discard', 'close-socket']);
     for (const event of [
       { type: 'timer' },
-      { type: 'socket-closed' },
+      { type: 'socket-closed', reason: '' },
       { type: 'socket-open' },
       { type: 'online' },
     ] as const)
@@ -283,7 +291,9 @@ function randomEvent(random: Random, bench: Bench, messages: readonly ServerMess
     { type: 'token', request, token: 't' },
     { type: 'socket-open' },
     { type: 'timer' },
-    ...(random.chance(0.1) ? ([{ type: 'disconnect' }, { type: 'socket-closed' }, { type: 'online' }] as const) : []),
+    ...(random.chance(0.1)
+      ? ([{ type: 'disconnect' }, { type: 'socket-closed', reason: '' }, { type: 'online' }] as const)
+      : []),
     ...messages.map((message) => ({ type: 'message', message }) as const),
   ]);
 }

@@ -54,7 +54,7 @@ export function nextConnection(state: ConnectionState, event: ConnectionEvent, c
     case 'socket-open':
       return socketOpened(state, context);
     case 'socket-closed':
-      return isConnected(state) ? retry(state, own('CLIENT_CONNECTION_LOST'), context) : stay(state);
+      return isConnected(state) ? retry(state, own(codeOfClose(event.reason)), context) : stay(state);
     case 'message':
       return messageArrived(state, event.message, context);
     case 'unreadable':
@@ -94,6 +94,10 @@ function stay(state: ConnectionState): Transition {
 }
 function own(code: Code, reason?: string): ReportedError {
   return { kind: 'own', code, reason };
+}
+/** The server's reason for closing is a code, also where the error message before it was lost. */
+function codeOfClose(reason: string): Code {
+  return isCode(reason) ? reason : 'CLIENT_CONNECTION_LOST';
 }
 function isConnected({ phase }: ConnectionState): boolean {
   return phase.kind === 'opening' || phase.kind === 'greeting' || phase.kind === 'syncing';
@@ -148,7 +152,9 @@ function socketOpened(state: ConnectionState, { nowMs, held }: ConnectionContext
 function retry(state: ConnectionState, error: ReportedError, context: ConnectionContext): Transition {
   const policy = isCode(error.code) ? definitionOf(error.code).retry : 'retry';
   const effects: ConnectionEffect[] = [...hangUp(state), { type: 'report', error }];
-  if (policy === 'give-up') return { state: { ...state, phase: { kind: 'stopped' } }, effects };
+  // A client that is ahead of its server must not go on by itself: what both hold cannot be right (L17).
+  if (policy === 'give-up' || error.code === 'CLIENT_AHEAD')
+    return { state: { ...state, phase: { kind: 'stopped' } }, effects };
   const attempt = state.attempt + 1;
   const max = policy === 'wait' ? TIMING.backoffWaitMax : TIMING.backoffMax;
   const ceiling = Math.min(max, TIMING.backoffMin * 2 ** Math.min(attempt, 20));
@@ -280,15 +286,15 @@ function openCheckpoint(phase: SyncingPhase, head: CheckpointMessage): OpenCheck
   const { epoch, lsn, reset } = head;
   if (!phase.hasSchema) return 'a checkpoint before the schema';
   if (phase.open) return 'a checkpoint inside a checkpoint';
-  if ((reset || !claimed) && head.drop.length + head.extend.length > 0) return 'a beginning that continues something';
+  if ((reset || !claimed) && head.extend.length > 0) return 'a beginning that continues something';
   // A client never goes back (L12); another epoch cannot be compared, so it begins anew.
   if (!reset && claimed && (claimed.epoch !== epoch || lsn < claimed.lsn)) return 'a checkpoint of the past';
   if (claimed && head.extend.some(({ bucket }) => claimed.leftOut.has(bucket))) return 'more of a bucket not held';
   const opened = [...head.replace, ...head.extend];
   const announced = new Set(opened.map(({ no }) => no));
-  const buckets = new Set([...head.drop, ...opened.map(({ bucket }) => bucket)]);
-  if (announced.size !== opened.length || buckets.size !== opened.length + head.drop.length)
-    return 'a bucket is announced twice';
+  const buckets = new Set(opened.map(({ bucket }) => bucket));
+  if (announced.size !== opened.length || buckets.size !== opened.length) return 'a bucket is announced twice';
+  if (head.drop.some((bucket) => buckets.has(bucket))) return 'a bucket is dropped and announced';
   if (opened.length > LIMITS.bucketsMax) return 'too many buckets';
   if (opened.some(({ stream }) => !phase.streams.has(stream))) return 'a bucket of an unknown stream';
   return { epoch, lsn, announced };

@@ -214,7 +214,7 @@ export class SyncDriver {
     try {
       socket = this.#options.openSocket(SUBPROTOCOL_BINARY);
     } catch {
-      this.#dispatch({ type: 'socket-closed' });
+      this.#dispatch({ type: 'socket-closed', reason: '' });
       return;
     }
     socket.binaryType = 'arraybuffer';
@@ -222,7 +222,8 @@ export class SyncDriver {
       if (this.#socket === socket) this.#dispatch(event);
     };
     socket.onopen = () => ifCurrent({ type: 'socket-open' });
-    socket.onclose = () => ifCurrent({ type: 'socket-closed' });
+    socket.onclose = (event: { readonly reason?: unknown } | undefined) =>
+      ifCurrent({ type: 'socket-closed', reason: typeof event?.reason === 'string' ? event.reason : '' });
     // A close event follows; without a listener some implementations end the process.
     socket.onerror = () => undefined;
     socket.onmessage = (event: { readonly data: unknown }) => ifCurrent(eventFromData(event.data));
@@ -243,7 +244,7 @@ export class SyncDriver {
     try {
       this.#socket?.send(encodeClientMessage(message));
     } catch {
-      this.#dispatch({ type: 'socket-closed' });
+      this.#dispatch({ type: 'socket-closed', reason: '' });
     }
   }
 }
