@@ -4,25 +4,34 @@ import { createLogger, runUntilSignal, systemClock } from '@sluice/telemetry';
 import { type Addresses, runAllInOne } from './app.ts';
 import { readConfig } from './config.ts';
 import { removeServers } from './embedded/servers.ts';
+import { failureText } from './failure-text.ts';
 
 const config = readConfig();
 const logger = createLogger({ service: 'all-in-one', level: config.SLUICE_LOG_LEVEL, clock: systemClock });
 
 await runUntilSignal(
   async (signal) => {
-    if (process.argv.includes('--fresh')) {
-      console.log(`▸ starting over: removing ${config.SLUICE_HOME}`);
-      await removeServers(path.resolve(config.SLUICE_HOME));
-      await rm(path.resolve(config.SLUICE_HOME), { recursive: true, force: true });
+    try {
+      await start(signal);
+    } catch (error) {
+      logger.info('start failed', { error });
+      console.error(`✗ ${failureText(error)}`);
+      process.exit(1);
     }
-    await runAllInOne(
-      { config, clock: systemClock, logger, report: (line) => console.log(`▸ ${line}`) },
-      printAddresses,
-      signal,
-    );
   },
   { logger, clock: systemClock },
 );
+
+async function start(signal: AbortSignal): Promise<void> {
+  const home = path.resolve(config.SLUICE_HOME);
+  if (process.argv.includes('--fresh')) {
+    console.log(`▸ starting over: removing ${home}`);
+    await removeServers(home);
+    await rm(home, { recursive: true, force: true });
+  }
+  const report = (line: string): void => console.log(`▸ ${line}`);
+  await runAllInOne({ config, clock: systemClock, logger, report }, printAddresses, signal);
+}
 
 function printAddresses(addresses: Addresses): void {
   console.log(`
