@@ -4,8 +4,8 @@ import { createHash } from 'node:crypto';
 import { ByteWriter, SEQ_BARRIER } from '@sluice/domain';
 import { appendRecord, appendTransactionRecord } from '@sluice/op-queue';
 import { appendRelationMessage } from '@sluice/pgoutput';
+import { createFrameEvaluator } from '../dist/index.js';
 
-const { createFrameEvaluator } = await import(process.env.WORKER_DIST ?? '../dist/index.js');
 const buckets = 1000;
 const text = new TextEncoder();
 const md5 = (value) => createHash('md5').update(value).digest('hex');
@@ -140,12 +140,13 @@ function frame(rows, one) {
 }
 
 const evaluator = createFrameEvaluator([stream]);
-for (const [name, rows, one] of [
-  ['inserts', 20_000, insert],
-  ['inserts', 64_000, insert],
-  ['updates', 20_000, update],
-  ['inserts', 1, insert],
-]) {
+const loads = [
+  { name: 'inserts', rows: 20_000, one: insert },
+  { name: 'inserts', rows: 64_000, one: insert },
+  { name: 'updates', rows: 20_000, one: update },
+  { name: 'inserts', rows: 1, one: insert },
+];
+for (const { name, rows, one } of loads) {
   const sample = frame(rows, one);
   const times = [];
   for (let round = 0; round < (rows === 1 ? 2000 : 15); round++) {
@@ -153,7 +154,7 @@ for (const [name, rows, one] of [
     const result = evaluator.evaluate(sample, { lsn: 1n, seq: SEQ_BARRIER });
     const { user, system } = process.cpuUsage(begun);
     times.push((user + system) / 1000);
-    result.release?.();
+    result.release();
   }
   const ms = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
   process.stdout.write(

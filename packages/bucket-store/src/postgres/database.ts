@@ -1,6 +1,6 @@
 import type { ProjectId } from '@sluice/domain';
 import { AppError, InvariantError } from '@sluice/errors';
-import { Pool, type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from 'pg';
+import { type ClientBase, Pool, type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from 'pg';
 import { STORE_ROLE } from '../sql/migrate.ts';
 
 export interface PostgresBucketStoreOptions {
@@ -26,7 +26,8 @@ export class Database {
       query_timeout: statementTimeoutMs + 5_000,
       keepAlive: true,
       application_name: 'sluice-bucket-store',
-      onConnect: (client) => prepareSession(client as PoolClient),
+      // The pool waits for the promise (pg-pool index.js, newClient); its types only do not say so.
+      onConnect: prepareSession as (client: ClientBase) => void,
     });
     // An idle connection that dies is replaced by the pool; who needs it next learns of it.
     this.pool.on('error', () => {});
@@ -82,7 +83,7 @@ export class Database {
 }
 
 /** Without this a superuser's login would walk past row-level security, so a session that fails here is not used. */
-async function prepareSession(client: PoolClient): Promise<void> {
+async function prepareSession(client: ClientBase): Promise<void> {
   await client.query(
     `set role ${STORE_ROLE}; set synchronous_commit = on; set jit = off; ` +
       `set lock_timeout = ${lockTimeoutMs}; set statement_timeout = ${statementTimeoutMs}`,

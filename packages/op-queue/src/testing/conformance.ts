@@ -30,11 +30,11 @@ export function describeOpQueue(
   create: (bytesMaxPerShard: number) => Promise<{ queue: OpQueue; close(): Promise<void> }>,
 ): void {
   const withQueue = async (bytesMax: number, run: (queue: OpQueue) => Promise<void>): Promise<void> => {
-    const { queue, close } = await create(bytesMax);
+    const subject = await create(bytesMax);
     try {
-      await run(queue);
+      await run(subject.queue);
     } finally {
-      await close();
+      await subject.close();
     }
   };
   const takeOne = async (queue: OpQueue, of: ProjectId = project, shard = 0): Promise<TakenFrame> => {
@@ -150,7 +150,8 @@ export function describeWakeUps(
 ): void {
   describe(`wake-ups conformance: ${name}`, () => {
     test('each listener gets the wake-ups of its project in order, until it ends its subscription', async () => {
-      const { wakeUps, close } = await create();
+      const subject = await create();
+      const { wakeUps } = subject;
       const seen: string[] = [];
       const arrived = (): Promise<void> =>
         new Promise((resolve) => {
@@ -182,7 +183,7 @@ export function describeWakeUps(
         'all gap 7',
         'all streams 7',
       ]);
-      await close();
+      await subject.close();
     });
   });
 }
