@@ -328,6 +328,7 @@ export class Follower {
         if (wakeUp.kind === 'gap' && wakeUp.epoch === epoch.epoch) end(new AppError('STORE_GAP'));
       });
       const stop = (): void => end(undefined);
+      if (signal.aborted) stop();
       signal.addEventListener('abort', stop, { once: true });
       function end(error: AppError | undefined): void {
         unsubscribe();

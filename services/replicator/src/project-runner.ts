@@ -228,7 +228,11 @@ export class ProjectRunner {
       token,
       epoch,
       streams,
-      connected: () => void condition.resumed().catch(ignore),
+      connected: () => {
+        void condition.resumed().catch(ignore);
+        // A table that changed while nobody was connected, or while a reconciliation failed, is not described as changed.
+        this.jobs.touch();
+      },
       disconnected: (error) =>
         void condition.interrupted('stalled', isAppError(error) ? error.code : 'SOURCE_UNREACHABLE').catch(ignore),
       tableTouched: () => this.jobs.touch(),

@@ -109,6 +109,10 @@ const DISARM_TIMEOUTS =
 function sessionOf(client: Client): SourceSession {
   // Several parts share a session, and the driver wants one statement at a time.
   let last: Promise<unknown> = Promise.resolve();
+  let isEnded = false;
+  client.once('end', () => {
+    isEnded = true;
+  });
   return {
     client,
     async query<Row extends object>(sql: string, parameters?: readonly unknown[]) {
@@ -124,6 +128,7 @@ function sessionOf(client: Client): SourceSession {
     },
     ended(signal: AbortSignal) {
       return new Promise((resolve) => {
+        if (signal.aborted || isEnded) resolve();
         client.once('end', resolve);
         signal.addEventListener('abort', () => resolve(), { once: true });
       });

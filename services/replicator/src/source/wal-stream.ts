@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { type Clock, formatLsn, type Lsn, lsnFromBigint } from '@sluice/domain';
 import { AppError, assert } from '@sluice/errors';
 import { CopyDataFrame, FRAME, readCopyData } from '@sluice/pgoutput';
@@ -65,6 +65,8 @@ export class WalStream {
   private readonly status: StandbyStatus;
   private readonly frame = new CopyDataFrame();
   private readonly reader: CopyBothReader;
+  private plainSocket: Socket | undefined;
+  /** The connection's stream once it carries WAL: the plain socket, or TLS on top of it. */
   private socket: Socket | undefined;
   private received = ZERO;
   private isStreaming = false;
@@ -82,9 +84,15 @@ export class WalStream {
 
   constructor(options: WalStreamOptions) {
     this.options = options;
-    this.service = new LogicalReplicationService(clientConfig(options.connection), {
-      acknowledge: { auto: false, timeoutSeconds: 0 },
-    });
+    // The library cannot be stopped while it connects; destroying its socket always works.
+    const stream = (): Socket => {
+      this.plainSocket = new Socket();
+      return this.plainSocket;
+    };
+    this.service = new LogicalReplicationService(
+      { ...clientConfig(options.connection), stream },
+      { acknowledge: { auto: false, timeoutSeconds: 0 } },
+    );
     // Every error also ends `subscribe`, which is where it is handled.
     this.service.on('error', () => {});
     this.reader = new CopyBothReader(options.messageBytesMax, this);
@@ -100,7 +108,7 @@ export class WalStream {
   /** Streams until the signal is aborted or the connection ends. @throws AppError, and whatever the sink throws */
   async run(signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
-    const abort = (): void => this.close();
+    const abort = (): void => void this.plainSocket?.destroy();
     signal.addEventListener('abort', abort);
     try {
       const { slot, startLsn } = this.options;
@@ -113,7 +121,7 @@ export class WalStream {
       signal.removeEventListener('abort', abort);
       this.cancelWatch();
       this.status.stop();
-      this.socket?.destroy();
+      this.plainSocket?.destroy();
       await this.service.destroy().catch(() => {});
     }
   }
@@ -138,15 +146,9 @@ export class WalStream {
     return walSenderTimeoutMs > 0 ? Math.min(statusIntervalMaxMs, walSenderTimeoutMs / 3) : statusIntervalMaxMs;
   }
 
-  private close(): void {
-    this.socket?.destroy();
-    // Without a socket the library is still connecting; it ends the client whenever that is.
-    if (!this.socket) void this.service.stop().catch(() => {});
-  }
-
   private fail(error: unknown): void {
     this.failure ??= error;
-    this.socket?.destroy();
+    this.plainSocket?.destroy();
   }
 
   /** What the library calls an output plugin; it checks only the shape. */
