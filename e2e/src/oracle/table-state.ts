@@ -2,9 +2,9 @@ import type { CellValue } from '@sluice/domain';
 
 export type Row = Readonly<Record<string, CellValue>>;
 
-/** What one client table holds; `columns` is undefined where a table is empty and nobody says which it has. */
+/** What one client table holds. */
 export interface TableState {
-  readonly columns: readonly string[] | undefined;
+  readonly columns: readonly string[];
   readonly rows: readonly Row[];
 }
 /** By name of the client table. */
@@ -14,30 +14,34 @@ export type DatabaseState = ReadonlyMap<string, TableState>;
 const EXAMPLES_MAX = 3;
 
 /**
- * What the client has that it should not and the other way round, one line a table; nothing when they are equal. While a
- * new column is copied, clients go on without it: `columns` 'may-lack' compares what they have.
+ * What the client has that it should not and the other way round, one line a table; nothing when they are equal. Columns
+ * in `ignoring`, named `table.column`, count on neither side.
  */
 export function differences(
   expected: DatabaseState,
   actual: DatabaseState,
-  columns: 'equal' | 'may-lack' = 'equal',
+  ignoring: ReadonlySet<string> = new Set(),
 ): string[] {
   const tables = new Set([...expected.keys(), ...actual.keys()]);
   return [...tables].flatMap((table) => {
     const wanted = expected.get(table);
     const held = actual.get(table);
     if (!wanted || !held) return [`${table}: the client ${held ? 'has' : 'lacks'} the table`];
-    const line = tableDifference(wanted, held, columns);
+    const line = tableDifference(wanted, held, (column) => !ignoring.has(`${table}.${column}`));
     return line === undefined ? [] : [`${table}: ${line}`];
   });
 }
 
-function tableDifference(wanted: TableState, held: TableState, mode: 'equal' | 'may-lack'): string | undefined {
-  const wantedColumns = new Set(wanted.columns ?? []);
-  const heldColumns = held.columns ?? wanted.columns ?? [];
-  const extra = heldColumns.filter((column) => !wantedColumns.has(column));
-  const lacking = [...wantedColumns].filter((column) => !heldColumns.includes(column));
-  if (extra.length > 0 || (mode === 'equal' && lacking.length > 0))
+function tableDifference(
+  wanted: TableState,
+  held: TableState,
+  counts: (column: string) => boolean,
+): string | undefined {
+  const wantedColumns = wanted.columns.filter(counts);
+  const heldColumns = held.columns.filter(counts);
+  const extra = heldColumns.filter((column) => !wantedColumns.includes(column));
+  const lacking = wantedColumns.filter((column) => !heldColumns.includes(column));
+  if (extra.length > 0 || lacking.length > 0)
     return `columns differ: extra [${extra.join(', ')}], lacking [${lacking.join(', ')}]`;
   const names = heldColumns.toSorted();
   const wantedRows = countRows(wanted.rows, names);

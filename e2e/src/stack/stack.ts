@@ -1,5 +1,5 @@
 import { createDataPlane, type DataPlane } from '@sluice/all-in-one';
-import { parseProjectId } from '@sluice/domain';
+import { type ProjectId, parseProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { defaultGatewayConfig } from '@sluice/gateway';
 import type { Tuning } from '@sluice/replicator';
@@ -21,6 +21,8 @@ export interface Stack extends AsyncDisposable {
   readonly gatewayPort: number;
   /** Makes a source, and its project with it; with `streams`, resolves when these are deployed. */
   addTenant(spec: TenantSpec): Promise<Tenant>;
+  /** Ends the project and drops its source. */
+  removeTenant(tenant: Tenant): Promise<void>;
   /** Ends replication, worker and gateway and starts them anew over the same store. */
   restart(): Promise<void>;
   /** The newest log records, for a failing test to print. */
@@ -31,7 +33,8 @@ export interface Stack extends AsyncDisposable {
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const storeCluster = await freshCluster({ wal_level: 'replica' });
   const storeDatabase = await freshDatabase('store', storeCluster);
-  const tenants: Tenant[] = [];
+  const tenants = new Map<ProjectId, Tenant>();
+  let lastProject = 0;
   const records: string[] = [];
   const logger = createLogger({
     service: 'e2e',
@@ -44,8 +47,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       },
     },
   });
-  const tenantOf = (project: number): Tenant => {
-    const found = tenants.find((tenant) => tenant.project === project);
+  const tenantOf = (project: ProjectId): Tenant => {
+    const found = tenants.get(project);
     if (!found) throw new AppError('PROJECT_NOT_FOUND');
     return found;
   };
@@ -56,7 +59,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       logger,
       sourceOf: async (project) => tenantOf(project).connection(),
       compileRules: (project, catalog) => tenantOf(project).compileDeployed(catalog),
-      directory: { projectByRef: async (ref) => directoryEntry(tenants.find((tenant) => tenant.ref === ref)) },
+      directory: {
+        projectByRef: async (ref) => directoryEntry([...tenants.values()].find((tenant) => tenant.ref === ref)),
+      },
       gateway: { ...defaultGatewayConfig, port, allowedOrigins: ['*'], drainMs: 0 },
       heartbeatMs: options.heartbeatMs ?? 10_000,
       ...(options.tuning ? { tuning: options.tuning } : {}),
@@ -76,22 +81,28 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     },
     gatewayPort,
     async addTenant(spec) {
-      const tenant = await Tenant.create(spec, parseProjectId(tenants.length + 1), host);
-      tenants.push(tenant);
+      const tenant = await Tenant.create(spec, parseProjectId(++lastProject), host);
+      tenants.set(tenant.project, tenant);
       dataPlane.startProject(tenant.project);
       await tenant.deploy(spec.streams);
       return tenant;
+    },
+    async removeTenant(tenant) {
+      await dataPlane.stopProject(tenant.project);
+      await tenant[Symbol.asyncDispose]();
+      await dataPlane.store.eraseProject(tenant.project);
+      tenants.delete(tenant.project);
     },
     async restart() {
       await dataPlane.close();
       dataPlane = await start(gatewayPort);
       await dataPlane.gateway.listen();
-      for (const tenant of tenants) dataPlane.startProject(tenant.project);
+      for (const tenant of tenants.values()) dataPlane.startProject(tenant.project);
     },
     log: () => records.join(''),
     async [Symbol.asyncDispose]() {
       await dataPlane.close();
-      for (const tenant of tenants) await tenant[Symbol.asyncDispose]();
+      for (const tenant of tenants.values()) await tenant[Symbol.asyncDispose]();
       await storeDatabase[Symbol.asyncDispose]();
       await storeCluster[Symbol.asyncDispose]();
     },

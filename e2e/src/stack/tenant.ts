@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ProjectId } from '@sluice/domain';
 import { type SourceConnection, sourceConnectionFromUrl } from '@sluice/replicator';
 import { type Catalog, type CompiledRules, parseAndCompile } from '@sluice/sync-rules';
+import { waitFor } from '@sluice/testkit';
 import { SignJWT } from 'jose';
 import { openOracle, type SqlOracle } from '../oracle/sql-oracle.ts';
 import { differences } from '../oracle/table-state.ts';
@@ -117,12 +118,30 @@ export class Tenant implements AsyncDisposable {
   async expectEqual(...clients: readonly SyncClient[]): Promise<void> {
     await this.caughtUp(...clients);
     for (const client of clients) {
-      const expected = await this.oracle.stateOf(client.claims, this.streams);
-      const found = differences(expected, await client.state(this.streams));
+      const found = await this.differences(client);
       if (found.length > 0) throw new Error(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
       const { ok, problems } = await client.sdk.verify();
       if (!ok) throw new Error(`${client.claims.sub} does not verify\n${problems.join('\n')}`);
     }
+  }
+
+  /** As `expectEqual`, once a table that changed has been copied again: until then clients go on with what it was. */
+  async becomeEqual(...clients: readonly SyncClient[]): Promise<void> {
+    await this.caughtUp(...clients);
+    const isEqual = async (client: SyncClient): Promise<boolean> => {
+      const found = await this.differences(client);
+      if (found.length > 0) throw new Error(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
+      return true;
+    };
+    const options = { what: 'the changed tables to be copied', timeoutMs: 30_000, intervalMs: 100 };
+    for (const client of clients) await waitFor(() => isEqual(client), options);
+    await this.expectEqual(...clients);
+  }
+
+  /** What the client holds, against what SQL gives its user now. */
+  async differences(client: SyncClient): Promise<string[]> {
+    const [expected] = await this.oracle.statesOf([client.claims], this.streams);
+    return differences(expected ?? new Map(), await client.state(this.streams));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,30 @@
+import { randomBytes } from 'node:crypto';
+import { randomFrom, testConfig } from '@sluice/testkit';
+import { expect, it } from 'vitest';
+import { startStack } from '../stack/stack.ts';
+import { runHistory } from './run-history.ts';
+
+const { lane, seed } = testConfig();
+/** The short lane begins no further history after this. */
+const SHORT_LANE_MS = 45_000;
+const LONG_LANE_HISTORIES = 1_000;
+const LONG_LANE_MS_MAX = 4 * 3_600_000;
+
+it('L12: in any history of writes, table changes, memberships and broken links, clients show what SQL gives, and end equal to it', {
+  timeout: lane === 'long' ? LONG_LANE_MS_MAX : 4 * SHORT_LANE_MS,
+}, async () => {
+  await using stack = await startStack();
+  const startedMs = performance.now();
+  let histories = 0;
+  const isMore = (): boolean => {
+    if (seed !== undefined) return histories < 1;
+    if (lane === 'long') return histories < LONG_LANE_HISTORIES;
+    return performance.now() - startedMs < SHORT_LANE_MS;
+  };
+  for (; isMore(); histories++) {
+    const random = randomFrom(seed ?? randomBytes(4).readUInt32LE(0));
+    process.stdout.write(`history ${histories + 1}: SLUICE_SEED=${random.seed}\n`);
+    await runHistory(stack, random, `history-${histories}`);
+  }
+  expect(histories).toBeGreaterThan(0);
+});

@@ -1,0 +1,121 @@
+import type { SeededRandom } from '@sluice/testkit';
+import { PrefixCheck } from '../oracle/prefix-check.ts';
+import type { Stack } from '../stack/stack.ts';
+import type { SyncClient } from '../stack/sync-client.ts';
+import type { Tenant } from '../stack/tenant.ts';
+import { RandomStatements } from './random-statements.ts';
+import { RANDOM_STREAMS, RANDOM_TABLES_SQL, RANDOM_USERS } from './random-tables.ts';
+
+const STEPS = 40;
+const CLIENTS_MAX = 8;
+
+/**
+ * One random history: transactions, changes of tables, memberships that come and go, clients that connect, hang up, lose
+ * their link and resume, the project's stream cut or restarted under all of it. At every checkpoint every client must show
+ * what SQL gave after one commit (L12), and at the end all must equal SQL.
+ */
+export async function runHistory(stack: Stack, random: SeededRandom, ref: string): Promise<void> {
+  const trail: string[] = [];
+  const tenant = await stack.addTenant({ ref, tablesSql: RANDOM_TABLES_SQL, streams: RANDOM_STREAMS });
+  try {
+    const history = new History(stack, tenant, await PrefixCheck.begin(tenant, RANDOM_USERS), random, trail);
+    await history.run();
+  } catch (error) {
+    const told = `seed ${random.seed}, after these steps:\n${trail.join('\n')}\n${stack.log()}`;
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\n${told}`, { cause: error });
+  } finally {
+    await stack.removeTenant(tenant);
+  }
+}
+
+class History {
+  readonly #stack: Stack;
+  readonly #tenant: Tenant;
+  readonly #check: PrefixCheck;
+  readonly #random: SeededRandom;
+  readonly #statements: RandomStatements;
+  readonly #trail: string[];
+  readonly #clients: { readonly client: SyncClient; isOn: boolean }[] = [];
+
+  constructor(stack: Stack, tenant: Tenant, check: PrefixCheck, random: SeededRandom, trail: string[]) {
+    this.#stack = stack;
+    this.#tenant = tenant;
+    this.#check = check;
+    this.#random = random;
+    this.#statements = new RandomStatements(random);
+    this.#trail = trail;
+  }
+
+  async run(): Promise<void> {
+    await this.#connect();
+    for (let step = 0; step < STEPS; step++) await this.#step();
+    await this.#expectEqual();
+  }
+
+  async #step(): Promise<void> {
+    const random = this.#random;
+    const kind = random.pick(STEP_WHEEL);
+    if (kind === 'transaction') return this.#commit(this.#statements.transaction());
+    if (kind === 'table change') return this.#changeTable();
+    this.#trail.push(`-- ${kind}`);
+    if (kind === 'connect') return this.#connect();
+    if (kind === 'settle') return this.#expectEqual();
+    if (kind === 'restart project') return this.#restartProject();
+    if (kind === 'kill senders') return this.#killSenders();
+    const one = random.pick(this.#clients);
+    if (kind === 'cut') one.client.tap.cut();
+    else if (one.isOn) one.client.sdk.disconnect();
+    else one.client.sdk.connect();
+    if (kind !== 'cut') one.isOn = !one.isOn;
+  }
+
+  async #commit(statements: readonly string[]): Promise<void> {
+    this.#trail.push(`begin; ${statements.join('; ')}; commit;`);
+    await this.#check.commit(...statements);
+  }
+
+  async #changeTable(): Promise<void> {
+    const { statement, columns } = this.#statements.tableChange();
+    for (const column of columns) this.#check.unsettled.add(column);
+    await this.#commit([statement]);
+  }
+
+  async #connect(): Promise<void> {
+    if (this.#clients.length >= CLIENTS_MAX) return;
+    const client = await this.#tenant.connect(this.#random.pick(RANDOM_USERS), { tapped: true });
+    this.#check.watch(client);
+    this.#clients.push({ client, isOn: true });
+  }
+
+  async #restartProject(): Promise<void> {
+    const { dataPlane } = this.#stack;
+    await dataPlane.stopProject(this.#tenant.project);
+    dataPlane.startProject(this.#tenant.project);
+  }
+
+  async #killSenders(): Promise<void> {
+    await this.#tenant.source.writer.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+       where datname = current_database() and application_name = 'sluice'`,
+    );
+  }
+
+  async #expectEqual(): Promise<void> {
+    for (const one of this.#clients) {
+      if (!one.isOn) one.client.sdk.connect();
+      one.isOn = true;
+    }
+    // A changed table is noticed at its next row.
+    await this.#commit([this.#statements.touchTasks()]);
+    await this.#tenant.becomeEqual(...this.#clients.map(({ client }) => client));
+    const problems = this.#check.problems();
+    if (problems.length > 0) throw new Error(problems.join('\n'));
+    this.#check.unsettled.clear();
+  }
+}
+
+const STEP_WHEEL = [
+  ...Array.from({ length: 14 }, () => 'transaction' as const),
+  ...(['table change', 'table change', 'connect', 'connect', 'hang up or resume', 'hang up or resume'] as const),
+  ...(['cut', 'cut', 'settle', 'restart project', 'kill senders'] as const),
+];
