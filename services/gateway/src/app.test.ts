@@ -109,9 +109,9 @@ describe('a session over a real socket', () => {
     const socket = new WebSocket(stack.url, [SUBPROTOCOL_JSON]);
     const texts: Record<string, unknown>[] = [];
     const ended = new Promise<void>((resolve) => {
-      socket.on('message', (data, isBinary) => {
+      socket.on('message', (data: Buffer, isBinary) => {
         expect(isBinary).toBe(false);
-        const message: Record<string, unknown> = JSON.parse(String(data));
+        const message: Record<string, unknown> = JSON.parse(data.toString());
         texts.push(message);
         if (message.type === 'checkpoint-end') resolve();
       });

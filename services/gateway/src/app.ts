@@ -205,7 +205,10 @@ class GatewayApp implements Gateway {
     const cursor = new SyncCursor(open.rooms, identity.tokenClaims, hello.resume, () =>
       session.dispatch({ kind: 'news' }),
     );
-    const sink = { send: wire.sendFrames, ready: () => wire.ready() };
+    const sink = {
+      send: (frames: readonly Uint8Array[]) => void wire.sendFrames(frames),
+      ready: () => wire.ready(),
+    };
     return {
       takeClaims: (next) => cursor.replaceClaims(next.tokenClaims),
       step: async (how) => {

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { planStep, type StepInput } from './plan-step.ts';
 
 const none: ReadonlySet<never> = new Set<never>();
-const buckets = (ids: string) => new Map([...ids].map((id) => [id as BucketId, (id === 'z' ? 2 : 1) as StreamNo]));
-const some = (ids: string) => new Set([...ids] as BucketId[]);
+const buckets = (ids: string) => new Map(ids.split('').map((id) => [id as BucketId, (id === 'z' ? 2 : 1) as StreamNo]));
+const some = (ids: string) => new Set(ids.split('') as BucketId[]);
 const input = (fields: Partial<StepInput>): StepInput => ({
   held: buckets('ab'),
   unproven: none,
@@ -36,6 +36,10 @@ describe('the diff of one checkpoint', () => {
     { name: 'a client that holds nothing', given: { held: buckets('') }, replace: 'ab' },
   ];
   it.each(cases)('L13: $name', ({ given, drop = '', replace = '', extend = '' }) => {
-    expect(planStep(input(given))).toEqual({ drop: [...drop], replace: [...replace], extend: [...extend] });
+    expect(planStep(input(given))).toEqual({
+      drop: drop.split(''),
+      replace: replace.split(''),
+      extend: extend.split(''),
+    });
   });
 });
