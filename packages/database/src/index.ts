@@ -21,6 +21,7 @@ export {
 export type { ProjectOverview, ProjectRecord } from './repositories/projects.ts';
 export type { RulesRecord, RulesState, RulesSummary } from './repositories/rules-versions.ts';
 export type {
+  SlotNames,
   SourceAddress,
   SourceFinding,
   SourceRecord,

@@ -122,17 +122,23 @@ describe('deleting a project', () => {
 describe('a source', () => {
   test('keeps its slot when its connection is replaced, and forgets what was found about the one before', async () => {
     const { id } = await projectWithRules();
-    const before = await db.sources.get(id);
-    await db.sources.report(id, { revision: 1, state: 'live', problem: undefined, serverVersion: 180004 });
-    expect(await db.sources.get(id)).toMatchObject({ state: 'live', serverVersion: 180004 });
+    const slot = { slotName: 'sluice_1_abc', publicationName: 'sluice_1_abc' };
+    await db.sources.report(id, { revision: 1, state: 'live', problem: undefined, serverVersion: 180004, slot });
+    expect(await db.sources.get(id)).toMatchObject({ state: 'live', serverVersion: 180004, slot });
     const after = await db.sources.put(id, { ...address, host: 'other.example.com' }, sealed);
     expect(after).toMatchObject({
-      slotName: before.slotName,
+      slot,
       revision: 2,
       state: 'unchecked',
       serverVersion: undefined,
     });
-    await db.sources.report(id, { revision: 1, state: 'failed', problem: undefined, serverVersion: undefined });
+    await db.sources.report(id, {
+      revision: 1,
+      state: 'failed',
+      problem: undefined,
+      serverVersion: undefined,
+      slot: undefined,
+    });
     expect((await db.sources.get(id)).state).toBe('unchecked');
   });
 });

@@ -212,8 +212,9 @@ export type Source = {
   readonly user: string;
   readonly tlsMode: 'disable' | 'require' | 'verify-ca' | 'verify-full';
   readonly hasCa: boolean;
-  readonly slotName: string;
-  readonly publicationName: string;
+  /** The replication slot on the source; null until it is streamed. */
+  readonly slotName: string | null;
+  readonly publicationName: string | null;
   /** As server_version_num; null until the source was reached. */
   readonly serverVersion: number | null;
   readonly state: 'unchecked' | 'ready' | 'live' | 'failed';

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { Clock, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type CodedProblem, problemColumns, problemFromColumns } from '../coded-problem.ts';
@@ -20,12 +19,17 @@ export interface SourceAddress {
   readonly tlsCa: string | undefined;
 }
 
+export interface SlotNames {
+  readonly slotName: string;
+  readonly publicationName: string;
+}
+
 export interface SourceRecord extends SourceAddress {
   readonly projectId: ProjectId;
   /** Opens only for this project and `revision`. */
   readonly sealedPassword: Uint8Array;
-  readonly slotName: string;
-  readonly publicationName: string;
+  /** What stands on the source under these names is ours; undefined until a stream was reported. */
+  readonly slot: SlotNames | undefined;
   /** As `server_version_num`; undefined until the source was reached. */
   readonly serverVersion: number | undefined;
   readonly state: SourceState;
@@ -58,8 +62,8 @@ export class Sources {
   }
 
   /**
-   * Sets or replaces the connection. `sealPassword` is given the revision that the sealed text must be bound to. Slot
-   * and publication keep their names: whether another server stands behind the new address is the replicator's to find.
+   * Sets or replaces the connection. `sealPassword` is given the revision that the sealed text must be bound to. What is
+   * known of slot and publication stays: whether another server stands behind the new address is the replicator's to find.
    * @throws AppError PROJECT_NOT_FOUND, PROJECT_DELETING
    */
   async put(
@@ -87,7 +91,7 @@ export class Sources {
       };
       const row = await tx.source.upsert({
         where: { projectId },
-        create: { projectId, ...written, ...randomNames(projectId) },
+        create: { projectId, ...written },
         update: written,
       });
       return sourceFromRow(projectId, row);
@@ -110,19 +114,31 @@ export interface SourceFinding {
   readonly problem: CodedProblem | undefined;
   /** As `server_version_num`; undefined leaves what is known. */
   readonly serverVersion: number | undefined;
+  /** The slot that is streamed from and its publication; undefined leaves what is known. */
+  readonly slot: SlotNames | undefined;
 }
 
 /** As Sources.report, inside somebody's transaction. */
 export async function writeFinding(
   prisma: Pick<Prisma.TransactionClient, 'source'>,
   projectId: ProjectId,
-  { revision, state, problem, serverVersion, at }: SourceFinding & { readonly at: Date },
+  { revision, state, problem, serverVersion, slot, at }: SourceFinding & { readonly at: Date },
 ): Promise<void> {
   const row = await prisma.source.findUnique({ where: { projectId } });
   if (row?.revision !== revision) return;
-  const written = { state, errorCode: problem?.code ?? null, serverVersion: serverVersion ?? row.serverVersion };
+  const written = {
+    state,
+    errorCode: problem?.code ?? null,
+    serverVersion: serverVersion ?? row.serverVersion,
+    slotName: slot?.slotName ?? row.slotName,
+    publicationName: slot?.publicationName ?? row.publicationName,
+  };
   const isSame =
-    row.state === written.state && row.errorCode === written.errorCode && row.serverVersion === written.serverVersion;
+    row.state === written.state &&
+    row.errorCode === written.errorCode &&
+    row.serverVersion === written.serverVersion &&
+    row.slotName === written.slotName &&
+    row.publicationName === written.publicationName;
   if (isSame) return;
   await prisma.source.updateMany({
     where: { projectId, revision },
@@ -153,8 +169,7 @@ export function sourceFromRow(projectId: ProjectId, row: Prisma.SourceGetPayload
     tlsMode: tlsModeFromColumn[row.tlsMode],
     tlsCa: row.tlsCa ?? undefined,
     sealedPassword: row.password,
-    slotName: row.slotName,
-    publicationName: row.publicationName,
+    slot: slotFromRow(row),
     serverVersion: row.serverVersion ?? undefined,
     state: row.state,
     problem: problemFromColumns(row),
@@ -163,8 +178,6 @@ export function sourceFromRow(projectId: ProjectId, row: Prisma.SourceGetPayload
   };
 }
 
-/** Carry the project and something random: we touch no slot but our own, and no two installations meet on one server. */
-function randomNames(projectId: ProjectId): { slotName: string; publicationName: string } {
-  const name = `sluice_${projectId}_${randomBytes(6).toString('hex')}`;
-  return { slotName: name, publicationName: name };
+function slotFromRow({ slotName, publicationName }: Prisma.SourceGetPayload<object>): SlotNames | undefined {
+  return slotName === null || publicationName === null ? undefined : { slotName, publicationName };
 }

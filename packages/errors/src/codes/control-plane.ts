@@ -102,7 +102,7 @@ export const controlPlaneCodes = defineCodes({
   SOURCE_RELEASE_INCOMPLETE: {
     what: 'The project was deleted, but its slot may still stand on the source.',
     who: 'tenant',
-    how: "Run on the source: SELECT pg_drop_replication_slot('{slot}'); DROP PUBLICATION IF EXISTS {publication};",
+    how: "Run on the source: SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE starts_with(slot_name, '{prefix}'); then drop the publications whose names begin so.",
     retry: 'give-up',
   },
   CONN_STRING_INVALID: {

@@ -1,5 +1,5 @@
 import { AppError } from '@sluice/errors';
-import { query } from '@sluice/testkit';
+import { query, waitFor } from '@sluice/testkit';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { describeApi } from '../openapi/describe-api.ts';
 import { type ScriptedProvisioner, scriptedProvisioner, TASKS_RULES } from '../testing/scripted-provisioner.ts';
@@ -374,6 +374,40 @@ test('a hosted platform takes public sources over verified TLS alone', async () 
   expect(await put(`postgres://u:${CANARY}@db.example.com/d`)).toBe('accepted');
   const tested = await hosted.call('POST', `/v1/projects/${json.ref}/source/test`);
   expect([tested.status, tested.json.code]).toEqual([503, 'SOURCE_WORKER_MISSING']);
+});
+
+test('closing answers what is under way and takes nothing new', async () => {
+  const slow = scriptedProvisioner();
+  let isAsked = () => {};
+  const asked = new Promise<void>((resolve) => {
+    isAsked = resolve;
+  });
+  let answer = (_checks: []) => {};
+  slow.preflight = () => {
+    isAsked();
+    return new Promise((resolve) => {
+      answer = resolve;
+    });
+  };
+  await using closing = await testControlPlane({ provisioner: slow });
+  const { json } = await closing.call('POST', '/v1/projects', { name: 'shop' });
+  await closing.call('PUT', `/v1/projects/${json.ref}/source`, { connectionString: CONNECTION });
+  const underWay = closing.call('POST', `/v1/projects/${json.ref}/source/test`);
+  await asked;
+  const stopped = closing.stop();
+  await waitFor(
+    async () =>
+      await closing.send('/health/live', {}).then(
+        ({ status }) => status === 503,
+        () => true,
+      ),
+    {
+      what: 'the port to be closed',
+    },
+  );
+  answer([]);
+  expect((await underWay).json).toEqual({ ok: true, checks: [] });
+  await stopped;
 });
 
 /** A body that the route would take, so that only the project decides the answer. */

@@ -58,8 +58,14 @@ export async function createHttpApp(parts: HttpParts): Promise<NestFastifyApplic
   const fastify = adapter.getInstance();
   fastify.removeContentTypeParser('text/plain');
   fastify.addHook('onRequest', requireToken(parts.token));
+  let isClosing = false;
+  fastify.addHook('preClose', async () => {
+    isClosing = true;
+  });
   fastify.addHook('onSend', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+    // A connection that falls idle after the close began would hold it until its keep-alive ends.
+    if (isClosing) reply.header('connection', 'close');
   });
   fastify.addHook('onResponse', async (request, reply) => {
     parts.events.requestAnswered({

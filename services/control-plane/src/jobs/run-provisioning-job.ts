@@ -95,6 +95,7 @@ async function runDeploy(runner: JobRunner, turn: JobTurn, job: JobRecord, steps
     state: 'live',
     problem: undefined,
     serverVersion: undefined,
+    slot: undefined,
   });
   await database.jobs.succeed(steps.hold);
 }
@@ -127,7 +128,13 @@ async function preflight(
   steps.keepChecks(checks);
   const problem = problemOfChecks(checks);
   const state = problem ? 'failed' : 'ready';
-  await runner.database.jobs.reportSource(steps.hold, { revision, state, problem, serverVersion: undefined });
+  await runner.database.jobs.reportSource(steps.hold, {
+    revision,
+    state,
+    problem,
+    serverVersion: undefined,
+    slot: undefined,
+  });
   if (problem) throw new AppError(problem.code, { details: problem.details });
 }
 

@@ -81,7 +81,7 @@ export class ProjectsController {
     await this.database.projects.erase(id);
     this.events.projectDeleted(id, source === undefined);
     if (!source) return { state: 'deleted' as const, warning: null };
-    const details = { slot: source.slotName, publication: source.publicationName };
+    const details = { prefix: `sluice_${id}_` };
     return {
       state: 'deleted' as const,
       warning: problemFromError(new AppError('SOURCE_RELEASE_INCOMPLETE', { details })),

@@ -1,7 +1,14 @@
 import { Body, Controller, Get, Inject, Param, Post, Put } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
-import { type Database, type KeyEncryption, type SourceRecord, sealSecret } from '@sluice/database';
-import { AppError } from '@sluice/errors';
+import {
+  type Database,
+  type KeyEncryption,
+  openSecret,
+  type SourceAddress,
+  type SourceRecord,
+  sealSecret,
+} from '@sluice/database';
+import { AppError, isAppError } from '@sluice/errors';
 import type { z } from 'zod';
 import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
 import { parseWith } from '../http/parse-with.ts';
@@ -52,10 +59,27 @@ export class SourcesController {
     const { id: projectId } = await projectOfRequest(this.database, ref);
     const { address, password } = parseConnectionString(body.connectionString, this.hostPolicy);
     const tlsCa = body.ca === undefined ? undefined : parseCa(body.ca);
+    const before = await this.database.sources.find(projectId);
+    if (before && (await this.isSame(before, { ...address, tlsCa }, password))) return viewOfSource(before);
     const source = await this.database.sources.put(projectId, { ...address, tlsCa }, (revision) =>
       sealSecret(this.keys, { projectId, field: 'source.password', revision }, password),
     );
     return viewOfSource(source);
+  }
+
+  /** Setting what is set already changes nothing, so that nobody reconnects and nothing known is forgotten. */
+  private async isSame(before: SourceRecord, address: SourceAddress, password: string): Promise<boolean> {
+    const keys = ['host', 'port', 'database', 'user', 'tlsMode', 'tlsCa'] as const;
+    if (keys.some((key) => before[key] !== address[key])) return false;
+    const { projectId, revision, sealedPassword } = before;
+    try {
+      const known = await openSecret(this.keys, { projectId, field: 'source.password', revision }, sealedPassword);
+      return known === password;
+    } catch (error) {
+      // Setting it again is the remedy for a secret that cannot be read any more.
+      if (isAppError(error, 'SECRET_UNREADABLE')) return false;
+      throw error;
+    }
   }
 
   @Get()
@@ -84,7 +108,13 @@ export class SourcesController {
     // A source that is being streamed stays live whatever a test says: its stream reports for itself.
     if (state !== 'live') {
       const found = problem ? 'failed' : 'ready';
-      await this.database.sources.report(id, { revision, state: found, problem, serverVersion: undefined });
+      await this.database.sources.report(id, {
+        revision,
+        state: found,
+        problem,
+        serverVersion: undefined,
+        slot: undefined,
+      });
     }
     return { ok: problem === undefined, checks: checks.map(viewOfCheck) };
   }
@@ -98,8 +128,8 @@ function viewOfSource(source: SourceRecord): z.infer<typeof sourceSchema> {
     user: source.user,
     tlsMode: source.tlsMode,
     hasCa: source.tlsCa !== undefined,
-    slotName: source.slotName,
-    publicationName: source.publicationName,
+    slotName: source.slot?.slotName ?? null,
+    publicationName: source.slot?.publicationName ?? null,
     serverVersion: source.serverVersion ?? null,
     state: source.state,
     problem: viewOfProblem(source.problem),
