@@ -2,7 +2,7 @@
  * Makes dist/ stand alone, after the compiler: the worker with SQLite inside and sqlite3.wasm beside it, and the two
  * entry points with the workspace's own packages inside. Reads dist/ and src/, writes dist/.
  */
-import { copyFileSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -43,6 +43,42 @@ await build({
   sourcemap: true,
   allowOverwrite: true,
 });
+
+inlineTypes(['domain', 'errors', 'protocol']);
+
+/**
+ * Puts the declarations of the workspace's own packages into dist/packages/ and lets ours name them there, since those
+ * packages are not published; names end in .js, as every release of TypeScript resolves them. Only .d.ts files change; running it twice changes nothing.
+ * @param {readonly string[]} names
+ */
+function inlineTypes(names) {
+  const dist = path.join(home, 'dist');
+  for (const name of names) {
+    const from = path.join(home, '../../packages', name, 'dist');
+    for (const file of declarationsIn(from)) {
+      const to = path.join(dist, 'packages', name, file);
+      mkdirSync(path.dirname(to), { recursive: true });
+      writeFileSync(to, readFileSync(path.join(from, file), 'utf8'));
+    }
+  }
+  for (const file of declarationsIn(dist)) {
+    const full = path.join(dist, file);
+    const before = readFileSync(full, 'utf8');
+    const after = before
+      .replace(/(['"])(\.{1,2}\/[^'"]+)\.ts\1/g, '$1$2.js$1')
+      .replace(/'@sluice\/(domain|errors|protocol)'/g, (_, name) => {
+        const target = path.relative(path.dirname(full), path.join(dist, 'packages', name, 'index.js'));
+        return `'${target.startsWith('.') ? '' : './'}${target.replaceAll(path.sep, '/')}'`;
+      });
+    if (after !== before) writeFileSync(full, after);
+  }
+}
+/** @param {string} folder */
+function declarationsIn(folder) {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+    (file) => file.endsWith('.d.ts') && !/(^|[\\/])testing[\\/]|\.(test|fixture)\.d\.ts$/.test(file),
+  );
+}
 
 /**
  * Takes three expressions out of the SQLite module that start workers for storage we do not use: bundlers follow them and

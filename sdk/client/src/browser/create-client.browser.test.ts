@@ -146,6 +146,15 @@ describe('client in a browser on OPFS', () => {
     await expect(client.query('SELECT 1')).rejects.toMatchObject({ code: 'CLIENT_CLOSED' });
   });
 
+  test('the bundles as they are shipped open a database on OPFS', async () => {
+    const built = new URL('../../dist/index.js', import.meta.url).href;
+    const shipped: { createClient: typeof createClient } = await import(/* @vite-ignore */ built);
+    const client = shipped.createClient({ url: 'ws://localhost', project: 'demo', auth: () => '', name: newName() });
+    expect(await client.query('SELECT sqlite_version() AS version')).toEqual([{ version: '3.54.1' }]);
+    expect(client.status()).toMatchObject({ storage: 'opfs', lastError: undefined });
+    await client.close();
+  });
+
   test('a worker that cannot start ends in a code', async () => {
     const worker = (): Worker => new Worker(new URL('data:text/javascript,throw new Error()'), { type: 'module' });
     const client = createClient({ url: 'ws://localhost', project: 'demo', auth: () => '', worker });

@@ -42,6 +42,7 @@ export class TableWriter {
   readonly #remove: Statement;
   readonly #places: number;
   #totals: Totals | undefined;
+  #wasThere = false;
   /** The row that #find found. */
   #rowid = 0n;
   #held: Holders = [];
@@ -79,20 +80,25 @@ export class TableWriter {
   #put(payload: PlacedPayload, start: number, end: number, bucket: BucketState): void {
     hash.update(payload.bytes, payload.view, start, end, this.#seed);
     const { lo, hi } = hash;
+    // Ops come in runs: after a row that was there, looking first saves an insert in vain.
+    if (this.#wasThere && this.#find(payload, start, end)) {
+      this.#putOver(payload, { start, end, lo, hi }, bucket);
+      return;
+    }
     const { c } = this.#db.module;
     const insert = this.#insert.pointer;
     if (bindCells(c, insert, this.#accepts, payload, start, end) !== end) throw new MalformedBytesError('overlong row');
     c.sqlite3_bind_int(insert, this.#places + 1, bucket.number);
     c.sqlite3_bind_int64(insert, this.#places + 2, int64From(lo, hi));
     this.#run(this.#insert);
-    if (this.#db.changes === 1) {
+    this.#wasThere = this.#db.changes === 0;
+    if (!this.#wasThere) {
       this.changed = true;
       this.#count(bucket, 1, lo, hi);
       return;
     }
-    const found = this.#find(payload, start, end);
     // Only the key can conflict; anything else that kept the row out would lose it silently.
-    if (!found) throw new MalformedBytesError('a row was refused by its table');
+    if (!this.#find(payload, start, end)) throw new MalformedBytesError('a row was refused by its table');
     this.#putOver(payload, { start, end, lo, hi }, bucket);
   }
 
@@ -111,7 +117,8 @@ export class TableWriter {
     } else {
       const { c } = this.#db.module;
       const update = this.#update;
-      bindCells(c, update.pointer, this.#accepts, payload, row.start, row.end);
+      if (bindCells(c, update.pointer, this.#accepts, payload, row.start, row.end) !== row.end)
+        throw new MalformedBytesError('overlong row');
       update.bind(this.#places + 1, formatHolders(holders));
       c.sqlite3_bind_int64(update.pointer, this.#places + 2, int64From(lo, hi));
       c.sqlite3_bind_int64(update.pointer, this.#places + 3, this.#rowid);
