@@ -43,21 +43,12 @@ export class Database {
   }
 
   /** A transaction that sees one project. */
-  transaction<T>(project: ProjectId, work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return this.run('begin', project, work);
-  }
-
-  /** As `transaction`, for several reads that must tell of one moment. */
-  snapshot<T>(project: ProjectId, work: (client: PoolClient) => Promise<T>): Promise<T> {
-    return this.run('begin isolation level repeatable read, read only', project, work);
-  }
-
-  private async run<T>(begin: string, project: ProjectId, work: (client: PoolClient) => Promise<T>): Promise<T> {
+  async transaction<T>(project: ProjectId, work: (client: PoolClient) => Promise<T>): Promise<T> {
     let client: PoolClient | undefined;
     let failure: Error | undefined;
     try {
       client = await this.pool.connect();
-      await client.query(begin);
+      await client.query('begin');
       await client.query({ text: "select set_config('sluice.project', $1, true)", values: [String(project)] });
       const result = await work(client);
       await client.query('commit');

@@ -1,4 +1,4 @@
-import type { Epoch, LeaseToken, Lsn, Position, ProjectId } from '@sluice/domain';
+import type { Epoch, LeaseToken, Position, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { PoolClient } from 'pg';
 import { INITIAL_CONDITION } from '../condition.ts';
@@ -76,22 +76,17 @@ export function holdCheckpoints(
   });
 }
 
-interface ProjectRow {
+interface SourceRow {
   lease_token: string;
   condition: SourceCondition | null;
-}
-interface EpochRow {
-  epoch: number;
+  epoch: number | null;
   state: 'building' | 'serving';
   identity: SourceIdentity;
   map_version: number;
   held: boolean;
   checkpoint_lsn: string | null;
   checkpoint_committed_at_ms: string | null;
-}
-interface ShardRow {
-  epoch: number;
-  shard: number;
+  shard: number | null;
   applied_lsn: string;
   applied_seq: string;
   barrier_lsn: string;
@@ -99,50 +94,39 @@ interface ShardRow {
   previous_barrier_end_lsn: string;
 }
 
-export function readSource(database: Database, project: ProjectId): Promise<SourceRecord | undefined> {
-  return database.snapshot(project, async (client) => {
-    const found = await client.query<ProjectRow>(
-      'select lease_token, condition from sluice_store.project where project = $1 and not erased',
-      [project],
-    );
-    const row = found.rows[0];
-    if (!row) return undefined;
-    const epochs = await client.query<EpochRow>(
-      `select epoch, state, identity, map_version, held, checkpoint_lsn, checkpoint_committed_at_ms
-      from sluice_store.epoch where project = $1 and state <> 'retired' order by epoch`,
-      [project],
-    );
-    const shards = await client.query<ShardRow>(
-      `select epoch, shard, applied_lsn, applied_seq, barrier_lsn, barrier_end_lsn, previous_barrier_end_lsn
-      from sluice_store.shard where project = $1 order by epoch, shard`,
-      [project],
-    );
-    const recordOf = (state: EpochRow['state']) => {
-      const epoch = epochs.rows.findLast((candidate) => candidate.state === state);
-      return (
-        epoch &&
-        epochFromRow(
-          epoch,
-          shards.rows.filter((shard) => shard.epoch === epoch.epoch),
-        )
-      );
-    };
-    return {
-      leaseToken: BigInt(row.lease_token) as LeaseToken,
-      condition: row.condition ?? INITIAL_CONDITION,
-      serving: recordOf('serving'),
-      building: recordOf('building'),
-    };
+export async function readSource(database: Database, project: ProjectId): Promise<SourceRecord | undefined> {
+  const { rows } = await database.query<SourceRow>({
+    name: 'sluice_read_source',
+    text: `select lease_token, condition, epoch, state, identity, map_version, held, checkpoint_lsn,
+        checkpoint_committed_at_ms, shard, applied_lsn, applied_seq, barrier_lsn, barrier_end_lsn,
+        previous_barrier_end_lsn
+      from sluice_store.read_source($1)`,
+    values: [project],
   });
+  const [first] = rows;
+  if (!first) return undefined;
+  const recordOf = (state: SourceRow['state']): EpochRecord | undefined => {
+    const newest = rows.findLast((row) => row.epoch !== null && row.state === state);
+    return newest && epochFromRows(rows.filter((row) => row.epoch === newest.epoch));
+  };
+  return {
+    leaseToken: BigInt(first.lease_token) as LeaseToken,
+    condition: first.condition ?? INITIAL_CONDITION,
+    serving: recordOf('serving'),
+    building: recordOf('building'),
+  };
 }
 
-function epochFromRow(row: EpochRow, shards: readonly ShardRow[]): EpochRecord {
+/** @param rows one per shard of one epoch, at least one */
+function epochFromRows(rows: readonly SourceRow[]): EpochRecord | undefined {
+  const [row] = rows;
+  if (!row) return undefined;
   const epoch = row.epoch as Epoch;
   return {
     epoch,
     identity: row.identity,
     mapVersion: row.map_version,
-    shards: shards.map(shardFromRow),
+    shards: rows.flatMap((one) => (one.shard === null ? [] : [shardFromRow(one.shard, one)])),
     checkpoint:
       row.checkpoint_lsn === null
         ? undefined
@@ -151,11 +135,11 @@ function epochFromRow(row: EpochRow, shards: readonly ShardRow[]): EpochRecord {
   };
 }
 
-function shardFromRow(row: ShardRow): ShardRecord {
+function shardFromRow(shard: number, row: SourceRow): ShardRecord {
   return {
-    shard: row.shard,
+    shard,
     applied: { lsn: lsnFromText(row.applied_lsn), seq: Number(row.applied_seq) },
     barrier: { lsn: lsnFromText(row.barrier_lsn), endLsn: lsnFromText(row.barrier_end_lsn) },
-    previousBarrierEndLsn: lsnFromText(row.previous_barrier_end_lsn) as Lsn,
+    previousBarrierEndLsn: lsnFromText(row.previous_barrier_end_lsn),
   };
 }

@@ -66,7 +66,7 @@ export function packTruncates(truncates: readonly TruncateWrite[]): unknown[] {
   ];
 }
 /** The membership number that stands for a stream's own table. */
-export const OWN_TABLE = -1;
+const OWN_TABLE = -1;
 
 /** JSON for `write_issues`, or null when there is nothing to say. */
 export function packIssues(issues: readonly SourceIssue[]): string | null {

@@ -5,18 +5,15 @@ import type { BucketRef, BucketTotals, ChunkPage, ChunkRequest, LookupRef, Sourc
 import { int4Array } from './binary-array.ts';
 import type { Database } from './database.ts';
 import { lsnFromText } from './frames.ts';
-import { OWN_TABLE } from './pack-ops.ts';
 
-export function readCheckpoint(database: Database, project: ProjectId): Promise<Checkpoint | undefined> {
-  return database.transaction(project, async (client) => {
-    const { rows } = await client.query<{ epoch: number; lsn: string; committed_at_ms: string }>(
-      `select epoch, checkpoint_lsn as lsn, checkpoint_committed_at_ms as committed_at_ms
-      from sluice_store.epoch where project = $1 and state = 'serving' and checkpoint_lsn is not null`,
-      [project],
-    );
-    const row = rows[0];
-    return row && { epoch: row.epoch as Epoch, lsn: lsnFromText(row.lsn), committedAtMs: Number(row.committed_at_ms) };
+export async function readCheckpoint(database: Database, project: ProjectId): Promise<Checkpoint | undefined> {
+  const { rows } = await database.query<{ epoch: number; lsn: string; committed_at_ms: string }>({
+    name: 'sluice_read_checkpoint',
+    text: 'select epoch, lsn, committed_at_ms from sluice_store.read_checkpoint($1)',
+    values: [project],
   });
+  const [row] = rows;
+  return row && { epoch: row.epoch as Epoch, lsn: lsnFromText(row.lsn), committedAtMs: Number(row.committed_at_ms) };
 }
 
 interface ChunkRow {
@@ -152,24 +149,18 @@ function valuesByLookup(rows: readonly ValueRow[]): Map<LookupId, string[]> {
   return values;
 }
 
-export function readTruncated(
+export async function readTruncated(
   database: Database,
   project: ProjectId,
   streams: readonly StreamNo[],
   range: { after: Lsn; through: Lsn },
 ): Promise<StreamNo[]> {
-  return database.transaction(project, async (client) => {
-    const { rows } = await client.query<{ stream: number }>(
-      `select distinct t.stream
-      from sluice_store.truncation as t
-      join sluice_store.stream as s on s.project = $1 and s.stream = t.stream
-      where t.project = $1 and t.stream = any ($2) and t.membership = $3 and t.lsn > $4 and t.lsn <= $5
-        and t.lsn >= coalesce(s.backfill_point, 0)
-      order by t.stream`,
-      [project, streams, OWN_TABLE, range.after, range.through],
-    );
-    return rows.map((row) => row.stream as StreamNo);
+  const { rows } = await database.query<{ stream: number }>({
+    name: 'sluice_read_truncated',
+    text: 'select stream from sluice_store.read_truncated($1, $2, $3, $4)',
+    values: [project, int4Array(streams.length, (i) => streams[i] as number), range.after, range.through],
   });
+  return rows.map((row) => row.stream as StreamNo);
 }
 
 /** How many issues are told, newest first. */

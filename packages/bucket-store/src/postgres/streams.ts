@@ -163,14 +163,13 @@ async function lockShards(client: PoolClient, project: ProjectId, epoch: Epoch, 
   return lsns.reduce((a, b) => ((which === 'max' ? b > a : b < a) ? b : a));
 }
 
-export function readStreams(database: Database, project: ProjectId): Promise<StreamRecord[]> {
-  return database.transaction(project, async (client) => {
-    const { rows } = await client.query<StreamRow>(
-      `select ${COLUMNS} from sluice_store.stream where project = $1 and not erasing order by stream`,
-      [project],
-    );
-    return rows.map(streamFromRow);
+export async function readStreams(database: Database, project: ProjectId): Promise<StreamRecord[]> {
+  const { rows } = await database.query<StreamRow>({
+    name: 'sluice_read_streams',
+    text: `select ${COLUMNS} from sluice_store.read_streams($1)`,
+    values: [project],
   });
+  return rows.map(streamFromRow);
 }
 
 function streamFromRow(row: StreamRow): StreamRecord {
