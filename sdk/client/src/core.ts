@@ -7,5 +7,6 @@ export { SqliteModule } from './core/sqlite/module.ts';
 export { memoryStorage, openDurable, type Storage } from './core/storage.ts';
 export type { WebSocketLike } from './core/sync/sync-driver.ts';
 export { systemClock } from './system-clock.ts';
+export { systemRandom } from './system-random.ts';
 export * from './types.ts';
 export { SDK_NAME } from './version.ts';

@@ -7,6 +7,7 @@ import {
   type SluiceClient,
   sluiceError,
   systemClock,
+  systemRandom,
   type WebSocketLike,
 } from '@sluice/client/core';
 import WebSocket from 'ws';
@@ -44,7 +45,7 @@ export async function createClient(options: ClientOptions): Promise<SluiceClient
         module,
         storage,
         clock: systemClock,
-        random: Math.random,
+        random: systemRandom,
         openSocket: (subprotocol) => openSocket(url, subprotocol),
         fetchToken: async () => auth(),
         onStatus: (status) => client?.statusChanged(status),

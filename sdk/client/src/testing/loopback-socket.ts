@@ -19,6 +19,7 @@ import {
   type ServerMessage,
 } from '@sluice/protocol';
 import type { WebSocketLike } from '../core/sync/sync-driver.ts';
+import { systemClock } from '../system-clock.ts';
 
 export interface LoopbackOptions {
   readonly rows: number;
@@ -46,7 +47,7 @@ export class LoopbackSocket implements WebSocketLike {
 
   constructor(options: LoopbackOptions) {
     this.#options = options;
-    setTimeout(() => this.onopen?.(undefined as never));
+    later(() => this.onopen?.(undefined as never));
   }
 
   send(data: Uint8Array<ArrayBuffer>): void {
@@ -71,7 +72,7 @@ export class LoopbackSocket implements WebSocketLike {
 
   #reply(message: ServerMessage): void {
     const data = encodeServerMessage(message).buffer;
-    setTimeout(() => {
+    later(() => {
       if (this.#isOpen) this.onmessage?.({ data } as never);
     });
   }
@@ -94,6 +95,11 @@ export class LoopbackSocket implements WebSocketLike {
     for (const chunk of chunks) this.#reply(chunk);
     this.#reply({ type: 'checkpoint-end', ...position, sums: [{ no: 1, checksum, rows: this.#options.rows }] });
   }
+}
+
+/** In a task of its own, as a network's messages come. */
+function later(work: () => void): void {
+  systemClock.setTimer(0, work);
 }
 
 const SCHEMA: ServerMessage = {

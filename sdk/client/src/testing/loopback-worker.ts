@@ -1,6 +1,7 @@
 import { loadModule } from '../browser/load-module.ts';
 import { serveWorker } from '../browser/serve-worker.ts';
 import { systemClock } from '../system-clock.ts';
+import { systemRandom } from '../system-random.ts';
 import { LoopbackSocket } from './loopback-socket.ts';
 
 /** The worker as it is shipped, but for its network: the url's query says what the gateway within it has. */
@@ -11,6 +12,6 @@ serveWorker({
     return new LoopbackSocket({ rows: Number(query.get('rows')), lastLsn: Number(query.get('lastLsn')) });
   },
   clock: systemClock,
-  random: Math.random,
+  random: systemRandom,
   onStep: undefined,
 });
