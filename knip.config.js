@@ -12,11 +12,21 @@ export default {
     scripts: { entry: ['*.mjs', '*.test.ts'], project: ['**/*.mjs'] },
     'packages/*': { ...library, entry: ['src/index.ts', 'src/global-setup.ts', ...library.entry] },
     'services/*': { ...library, entry: ['src/main.ts', 'src/index.ts', 'src/config.ts', ...library.entry] },
-    'sdk/*': { ...library, entry: ['src/index.ts', ...library.entry] },
+    // The data set is a file that is found beside its package's build.
+    'services/all-in-one': {
+      ...library,
+      entry: ['src/main.ts', 'src/index.ts', testFiles],
+      ignoreDependencies: ['vega-datasets'],
+    },
+    'sdk/*': { ...library, entry: ['src/index.ts', 'src/worker.ts', ...library.entry] },
     'examples/*': { entry: ['src/main.{ts,tsx}', testFiles, 'vite.config.mjs'], project: ['src/**/*.{ts,tsx}'] },
     'load-tests': { entry: ['src/bench/*.ts', 'scenarios/**/*.ts', testFiles], project: ['**/*.ts'] },
     e2e: { entry: ['**/*.test.ts'], project: ['**/*.ts'] },
-    console: { project: ['app/**/*.{ts,tsx}', 'data/**/*.ts', 'features/**/*.{ts,tsx}', 'ui/**/*.{ts,tsx}'] },
+    // Tailwind is named in CSS and its plugin in PostCSS's own settings.
+    console: {
+      ignoreDependencies: ['tailwindcss', 'postcss'],
+      project: ['app/**/*.{ts,tsx}', 'data/**/*.ts', 'features/**/*.{ts,tsx}', 'ui/**/*.{ts,tsx}'],
+    },
   },
   ignore: ['**/dist/**', '**/generated/**', 'migrations/**'],
   // A type or a constant that a file exports for its own test or its own signature is no dead code.

@@ -16,6 +16,7 @@ import { SimulatorSwitch } from './demo/simulator-switch.ts';
 import { gatewayDirectory, sourceOf } from './directories.ts';
 import { type LocalSecrets, readOrMakeSecrets } from './embedded/secrets.ts';
 import { ensureDatabase, startServers } from './embedded/servers.ts';
+import { reportSources } from './report-sources.ts';
 import { startDemoServer } from './web/demo-server.ts';
 import { portFrom } from './web/port-from.ts';
 
@@ -85,6 +86,16 @@ export async function runAllInOne(
   });
   if (signal.aborted) return;
   await followProjects(controlPlane.directory, dataPlane, stack);
+  const reporting = reportSources(
+    {
+      directory: controlPlane.directory,
+      store: dataPlane.store,
+      clock,
+      onError: (error) => logger.warn('source states not reported', { error }),
+    },
+    signal,
+  );
+  stack.defer(() => reporting);
 
   const simulator = new SimulatorSwitch({
     url: tenantUrl,
@@ -184,7 +195,7 @@ async function joinPlanes(
       SOURCE_HOSTS: 'local',
     },
     provisioner,
-    logger: logger.child({ service: 'control-plane' }),
+    logger,
     clock,
   });
   const dataPlane = await createDataPlane({

@@ -58,18 +58,18 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
   const shared = { store, queue, wakeUps, clock };
   const replicator = createReplicator({
     ...shared,
-    logger: logger.child({ service: 'replicator' }),
+    logger,
     sourceOf: options.sourceOf,
     heartbeatMs: options.heartbeatMs,
     ...(options.compileRules ? { compileRules: options.compileRules } : {}),
     ...(options.tuning ? { tuning: options.tuning } : {}),
   });
-  const worker = createBucketWorker({ ...shared, logger: logger.child({ service: 'bucket-worker' }) });
+  const worker = createBucketWorker({ ...shared, logger });
   const gateway = createGateway({
     store,
     wakeUps,
     clock,
-    logger: logger.child({ service: 'gateway' }),
+    logger,
     directory: options.directory,
     config: { ...defaultGatewayConfig, ...options.gateway },
   });

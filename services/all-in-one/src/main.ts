@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
+import { controlPlaneLogFields } from '@sluice/control-plane';
 import { createLogger, runUntilSignal, systemClock } from '@sluice/telemetry';
 import { type Addresses, runAllInOne } from './app.ts';
 import { readConfig } from './config.ts';
@@ -7,7 +8,12 @@ import { removeServers } from './embedded/servers.ts';
 import { failureText } from './failure-text.ts';
 
 const config = readConfig();
-const logger = createLogger({ service: 'all-in-one', level: config.SLUICE_LOG_LEVEL, clock: systemClock });
+const logger = createLogger({
+  service: 'all-in-one',
+  level: config.SLUICE_LOG_LEVEL,
+  clock: systemClock,
+  allow: controlPlaneLogFields,
+});
 
 await runUntilSignal(
   async (signal) => {
