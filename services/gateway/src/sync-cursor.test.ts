@@ -9,7 +9,8 @@ import { contentBytes, type FeedCaches, framePageBytes } from './feed/project-fe
 import { limiter } from './limiter.ts';
 import { projectRoomsOf } from './project-rooms.ts';
 import { SyncCursor } from './sync-cursor.ts';
-import { bucketsOfDoc, bucketsOfUser, type Change, encodeDoc, ModelSource } from './testing/model-source.ts';
+import { bucketsOfDoc, bucketsOfUser, encodeDoc } from './testing/docs-rules.ts';
+import { type Change, ModelSource } from './testing/model-source.ts';
 import { Replica } from './testing/replica.ts';
 
 const POLL_MS = 2000;
@@ -296,6 +297,7 @@ describe('one session', () => {
     expect(ann.replica.schemas).toBe(1);
     await s.source.commit([doc(3, 'ann', 'red')]);
     await s.clock.advance(0);
+    expect(ann.isDirty).toBe(true);
     await ann.step();
     expect(ann.replica.schemas).toBe(2);
     expect(ann.replica.lastCheckpoint?.drop).toHaveLength(1);

@@ -1,4 +1,4 @@
-import { createMemoryBucketStore } from '@sluice/bucket-store';
+import { type BucketStore, createMemoryBucketStore } from '@sluice/bucket-store';
 import type { Clock } from '@sluice/domain';
 import { createMemoryWakeUps } from '@sluice/op-queue';
 import type { StreamPlan } from '@sluice/sync-rules';
@@ -36,6 +36,8 @@ export async function gatewayStack(
     clock?: Clock;
     begin?: boolean;
     plan?: StreamPlan;
+    /** What the gateway reads through; the source writes to the store under it. */
+    readsThrough?: (store: BucketStore) => BucketStore;
   } = {},
 ) {
   const clock = options.clock ?? systemClock;
@@ -52,7 +54,7 @@ export async function gatewayStack(
     ...options.auth,
   };
   const gateway: Gateway = createGateway({
-    store,
+    store: options.readsThrough?.(store) ?? store,
     wakeUps,
     clock,
     logger: createLogger({ service: 'gateway', level: 'debug', clock, destination }),

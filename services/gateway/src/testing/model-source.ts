@@ -1,142 +1,28 @@
-import { deflateRawSync } from 'node:zlib';
+import type { BucketStore, StreamRecord } from '@sluice/bucket-store';
 import {
-  type BucketStore,
-  bucketIdOf,
-  type ChunkWrite,
-  lookupIdOf,
-  type MembershipWrite,
-  type StreamRecord,
-} from '@sluice/bucket-store';
-import {
-  type BucketId,
-  ByteWriter,
   barrierAt,
-  Checksum,
   type Clock,
   type Epoch,
-  Hash64,
   type LeaseToken,
-  type LookupId,
   type Lsn,
   type Position,
   type ProjectId,
   parseProjectId,
-  rowHash,
   SEQ_PER_ORDINAL,
   type StreamNo,
-  tableSeed,
-  writeCell,
 } from '@sluice/domain';
 import { assert } from '@sluice/errors';
 import type { WakeUps } from '@sluice/op-queue';
-import {
-  appendDirectoryEntry,
-  appendOp,
-  CODEC_DEFLATE_RAW,
-  CODEC_STORED,
-  OP_PUT,
-  OP_REMOVE,
-  writeDirectoryHead,
-} from '@sluice/protocol';
-import { PLAN_VERSION, resolveClaims, type StreamPlan } from '@sluice/sync-rules';
+import type { StreamPlan } from '@sluice/sync-rules';
 
-/** A document belongs to its owner and to the members of its team. */
-export interface Doc {
-  readonly owner: string;
-  readonly team: string;
-  readonly body: string;
-}
-export interface Member {
-  readonly user: string;
-  readonly team: string;
-}
+import { type Doc, docsPlan, type Member, type Snapshot } from './docs-rules.ts';
+import { Draft } from './draft.ts';
+
 export type Change =
   | { readonly kind: 'doc'; readonly id: number; readonly doc: Doc | undefined }
   | { readonly kind: 'member'; readonly id: number; readonly member: Member | undefined }
   | { readonly kind: 'truncate-docs' }
   | { readonly kind: 'truncate-members' };
-
-/** The tables at one commit. */
-export interface Snapshot {
-  readonly docs: ReadonlyMap<number, Doc>;
-  readonly members: ReadonlyMap<number, Member>;
-}
-
-const column = (name: string) => ({ name, typeOid: name === 'id' ? 23 : 25, typmod: -1 });
-const sub = { path: ['sub'] };
-
-/** `SELECT id, owner, team, body FROM docs WHERE owner = auth.user_id() OR team IN (SELECT team FROM members …)`. */
-export const docsPlan: StreamPlan = {
-  version: PLAN_VERSION,
-  name: 'docs',
-  sourceTable: { schema: 'public', name: 'docs' },
-  table: {
-    name: 'docs',
-    keyColumns: 1,
-    columns: ['id', 'owner', 'team', 'body'].map((name) => ({
-      name,
-      sqliteType: name === 'id' ? 'INTEGER' : 'TEXT',
-      pgType: name === 'id' ? 'integer' : 'text',
-      source: column(name),
-      baseTypeOid: name === 'id' ? 23 : 25,
-    })),
-  },
-  buckets: [
-    {
-      filters: [],
-      claimFilters: [],
-      params: [{ column: column('owner'), type: 'text', from: { kind: 'claim', claim: sub } }],
-    },
-    {
-      filters: [],
-      claimFilters: [],
-      params: [{ column: column('team'), type: 'text', from: { kind: 'membership', membership: 0 } }],
-    },
-  ],
-  memberships: [
-    {
-      table: { schema: 'public', name: 'members' },
-      key: [column('id')],
-      filters: [],
-      lookup: [{ column: column('user'), type: 'text', claim: sub }],
-      output: { column: column('team'), type: 'text' },
-      claimFilters: [],
-    },
-  ],
-  contentHash: '00',
-};
-
-/** The canonical bytes of a text in a bucket or lookup key. */
-function pieceOf(text: string): string {
-  const param = resolveClaims(docsPlan, { sub: text }).disjuncts[0]?.params[0];
-  assert(param?.kind === 'value', 'the first disjunct has one claim parameter');
-  return param.piece;
-}
-function lookupKeyOf(user: string): string {
-  const param = resolveClaims(docsPlan, { sub: user }).disjuncts[1]?.params[0];
-  assert(param?.kind === 'lookup', 'the second disjunct has one membership parameter');
-  return param.lookupKey;
-}
-
-export function encodeDoc(id: number, doc: Doc): { row: Uint8Array; keyBytes: number } {
-  const out = new ByteWriter(256);
-  writeCell(out, id);
-  const keyBytes = out.length;
-  for (const value of [doc.owner, doc.team, doc.body]) writeCell(out, value);
-  return { row: out.take(), keyBytes };
-}
-const seed = tableSeed('docs');
-
-interface PendingOp {
-  readonly position: Position;
-  readonly key: Uint8Array;
-  readonly row: Uint8Array | undefined;
-}
-interface PendingBucket {
-  ops: Map<string, PendingOp>;
-  readonly checksum: Checksum;
-  rowsDelta: number;
-}
 
 /**
  * A source with its replicator and worker, in miniature: it changes two tables in memory and commits what a worker would
@@ -320,134 +206,5 @@ export class ModelSource {
         this.members = new Map();
         break;
     }
-  }
-}
-
-export function bucketsOfDoc(stream: StreamNo, doc: Doc): BucketId[] {
-  return [bucketIdOf(stream, 0, pieceOf(doc.owner)), bucketIdOf(stream, 1, pieceOf(doc.team))];
-}
-/** The buckets that a user may see, found from the tables alone. */
-export function bucketsOfUser(stream: StreamNo, snapshot: Snapshot, user: string): Set<BucketId> {
-  const teams = [...snapshot.members.values()].filter((member) => member.user === user).map((member) => member.team);
-  return new Set([bucketIdOf(stream, 0, pieceOf(user)), ...teams.map((team) => bucketIdOf(stream, 1, pieceOf(team)))]);
-}
-export function lookupOfUser(stream: StreamNo, user: string): LookupId {
-  return lookupIdOf(stream, 0, lookupKeyOf(user));
-}
-
-/** What a worker makes of a frame. */
-class Draft {
-  readonly buckets = new Map<BucketId, PendingBucket>();
-  memberships: MembershipWrite[] = [];
-  readonly truncates: { stream: StreamNo; membership: number | undefined; position: Position }[] = [];
-  private readonly stream: StreamNo;
-
-  constructor(stream: StreamNo) {
-    this.stream = stream;
-  }
-
-  doc(id: number, old: Doc | undefined, next: Doc | undefined, position: Position): void {
-    const before = old ? bucketsOfDoc(this.stream, old) : [];
-    const after = next ? bucketsOfDoc(this.stream, next) : [];
-    const oldRow = old && encodeDoc(id, old);
-    const newRow = next && encodeDoc(id, next);
-    for (const bucket of before) {
-      if (!oldRow) continue;
-      const key = oldRow.row.slice(0, oldRow.keyBytes);
-      this.count(bucket, oldRow.row, -1);
-      if (!after.includes(bucket)) this.op(bucket, { position, key, row: undefined });
-    }
-    for (const bucket of after) {
-      if (!newRow) continue;
-      this.count(bucket, newRow.row, 1);
-      this.op(bucket, { position, key: newRow.row.slice(0, newRow.keyBytes), row: newRow.row });
-    }
-  }
-
-  member(id: number, old: Member | undefined, next: Member | undefined, position: Position): void {
-    const out = new ByteWriter(16);
-    writeCell(out, id);
-    const rowKey = out.take();
-    const write = (member: Member, present: boolean, offset: number) =>
-      this.memberships.push({
-        stream: this.stream,
-        membership: 0,
-        lookup: lookupOfUser(this.stream, member.user),
-        position: { lsn: position.lsn, seq: position.seq + offset },
-        rowKey,
-        value: pieceOf(member.team),
-        present,
-      });
-    if (old && next && old.user === next.user && old.team === next.team) return;
-    if (old) write(old, false, 0);
-    if (next) write(next, true, old ? 1 : 0);
-  }
-
-  truncateDocs(position: Position): void {
-    this.buckets.clear();
-    this.truncates.push({ stream: this.stream, membership: undefined, position });
-  }
-  truncateMembers(position: Position): void {
-    this.truncates.push({ stream: this.stream, membership: 0, position });
-  }
-
-  chunks(endLsn: Lsn): ChunkWrite[] {
-    return [...this.buckets].map(([bucket, { ops, checksum, rowsDelta }]) => {
-      const payload = new ByteWriter(1024);
-      const directory = new ByteWriter(256);
-      const hash = new Hash64();
-      const list = [...ops.values()];
-      const base = list.reduce((lowest, op) => (op.position.lsn < lowest ? op.position.lsn : lowest), endLsn);
-      writeDirectoryHead(directory, list.length, base);
-      for (const { position, key, row } of list) {
-        const body = row ?? key;
-        appendOp(payload, row ? OP_PUT : OP_REMOVE, body, 0, body.length);
-        hash.update(key, new DataView(key.buffer, key.byteOffset, key.byteLength), 0, key.length, 0);
-        const lsnDelta = Number(position.lsn - base);
-        appendDirectoryEntry(directory, {
-          hashLo: hash.lo,
-          hashHi: hash.hi,
-          lsnDelta,
-          seq: position.seq,
-          keyBytes: key.length,
-        });
-      }
-      const stored = payload.take();
-      const isDeflated = stored.length > 200;
-      return {
-        stream: this.stream,
-        bucket,
-        ops: list.length,
-        rowsDelta,
-        checksumDelta: checksum.toBigint(),
-        codec: isDeflated ? CODEC_DEFLATE_RAW : CODEC_STORED,
-        payloadBytes: stored.length,
-        directory: directory.take(),
-        payload: isDeflated ? new Uint8Array(deflateRawSync(stored, { level: 1 })) : stored,
-      };
-    });
-  }
-
-  private bucket(bucket: BucketId): PendingBucket {
-    const known = this.buckets.get(bucket);
-    if (known) return known;
-    const fresh = { ops: new Map<string, PendingOp>(), checksum: new Checksum(), rowsDelta: 0 };
-    this.buckets.set(bucket, fresh);
-    return fresh;
-  }
-  private op(bucket: BucketId, op: PendingOp): void {
-    const { ops } = this.bucket(bucket);
-    const key = Buffer.from(op.key).toString('hex');
-    ops.delete(key);
-    ops.set(key, op);
-  }
-  private count(bucket: BucketId, row: Uint8Array, sign: 1 | -1): void {
-    const pending = this.bucket(bucket);
-    const hash = rowHash(seed, row);
-    const lo = Number(hash & 0xffffffffn);
-    const hi = Number(hash >> 32n);
-    if (sign > 0) pending.checksum.add(lo, hi);
-    else pending.checksum.subtract(lo, hi);
-    pending.rowsDelta += sign;
   }
 }
