@@ -143,7 +143,7 @@ export class ProjectRunner {
       const reason = this.reloadReason ?? '';
       started = await startEpoch(holding, { plans, source, reason, job });
     } catch (error) {
-      job?.settle(error);
+      if (!signal.aborted) job?.settle(error);
       throw error;
     }
     const follower = this.newFollower(holding, started.epoch, started.streams);
@@ -170,12 +170,12 @@ export class ProjectRunner {
     const onQueueCleared = (republish: () => void): void => {
       this.republish = republish;
     };
-    await copyTables(
-      { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot, onProgress, onQueueCleared },
-      signal,
-    );
-    // The copy's session keeps a lock on every table, and its snapshot keeps the source from cleaning up dead rows.
-    await snapshot[Symbol.asyncDispose]();
+    const copy = { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot };
+    {
+      // The copy's session keeps a lock on every table, and its snapshot keeps the source from cleaning up dead rows.
+      await using _snapshot = snapshot;
+      await copyTables({ ...copy, onProgress, onQueueCleared }, signal);
+    }
     await faultPoint('streams loaded');
     await follower.reached(point, signal);
     signal.throwIfAborted();
