@@ -117,13 +117,19 @@ export class SyncCursor {
     const served = this.rooms.watch.served;
     if (!served) return undefined;
     const dirt = this.dirt.take();
+    let hasBegun = false;
+    const begin = (): void => {
+      hasBegun = true;
+      onBegin();
+    };
     try {
-      return await this.step(served, dirt, sink, evenIfBare, onBegin);
+      return await this.step(served, dirt, sink, evenIfBare, begin);
     } catch (error) {
       this.dirt.add({ kind: 'all' });
+      if (!isAppError(error, 'STORE_STREAM_GONE')) throw error;
       // The streams were switched, and this gateway has not heard of it.
-      if (isAppError(error, 'STORE_STREAM_GONE')) await this.rooms.watch.refresh();
-      throw error;
+      await this.rooms.watch.refresh();
+      throw hasBegun ? new AppError('SESSION_RESTART', { cause: error }) : error;
     }
   }
 

@@ -185,15 +185,12 @@ function onStepDone(
   now: Now,
   limits: SessionLimits,
 ): Advance {
-  const idle: OpenState = { ...state, isStepping: false, failures: 0, retryDueMs: undefined };
+  const idle = { ...state, isStepping: false, failures: 0, retryDueMs: undefined };
   if (!sent) return stepIfDue(idle, limits);
-  const told: OpenState = {
-    ...idle,
-    bareDueMs: now.monotonicMs + limits.idleCheckpointMs,
-    unapplied: [...idle.unapplied, { ...sent, sentAtMs: now.monotonicMs }],
-    newest: { epoch: sent.epoch, lsn: sent.lsn },
-  };
-  return stepIfDue(told, limits);
+  idle.bareDueMs = now.monotonicMs + limits.idleCheckpointMs;
+  idle.unapplied = [...state.unapplied, { ...sent, sentAtMs: now.monotonicMs }];
+  idle.newest = { epoch: sent.epoch, lsn: sent.lsn };
+  return stepIfDue(idle, limits);
 }
 
 function onStepFailed(state: OpenState, error: AppError, hasBegun: boolean, now: Now): Advance {
