@@ -15,7 +15,11 @@ export default defineConfig({
   test: {
     // Two processes keep two cores busy; more would make time limits a matter of luck. Projects run one after another.
     maxWorkers: 2,
-    env: { SLUICE_REDIS_SERVER: toolPath('redis-server') ?? '' },
+    env: {
+      SLUICE_REDIS_SERVER: toolPath('redis-server') ?? '',
+      SLUICE_CHROMIUM: executablePath ?? '',
+      SLUICE_CHROMIUM_ARGUMENTS: chromiumArguments().join(' '),
+    },
     projects: [
       {
         extends: true,

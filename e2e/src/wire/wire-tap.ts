@@ -15,6 +15,9 @@ export interface WireTap extends AsyncDisposable {
   holds(text: string): boolean;
   /** Resets every connection; new ones are taken. */
   cut(): void;
+  /** Resets every connection and whatever comes, until `heal`. */
+  refuse(): void;
+  heal(): void;
 }
 
 interface Link {
@@ -26,7 +29,12 @@ interface Link {
 export async function wireTap(gatewayPort: number): Promise<WireTap> {
   const links: Link[] = [];
   let bytesToClient = 0;
+  let isRefusing = false;
   const server = createServer({ noDelay: true }, (client) => {
+    if (isRefusing) {
+      client.resetAndDestroy();
+      return;
+    }
     const target = connect({ port: gatewayPort, host: '127.0.0.1', noDelay: true });
     const link: Link = { sockets: [client, target], toClient: [] };
     links.push(link);
@@ -61,6 +69,13 @@ export async function wireTap(gatewayPort: number): Promise<WireTap> {
       return messages().some((message) => message.type === 'chunk' && payloadOf(message).includes(wanted));
     },
     cut,
+    refuse() {
+      isRefusing = true;
+      cut();
+    },
+    heal() {
+      isRefusing = false;
+    },
     async [Symbol.asyncDispose]() {
       cut();
       server.close();

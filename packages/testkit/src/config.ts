@@ -10,6 +10,8 @@ export interface TestConfig {
   readonly postgresUrl: string | undefined;
   /** SLUICE_REDIS_SERVER: the program; vitest's config finds it. */
   readonly redisServer: string | undefined;
+  /** SLUICE_CHROMIUM and SLUICE_CHROMIUM_ARGUMENTS: the browser; vitest's config finds it. */
+  readonly chromium: { readonly path: string; readonly args: readonly string[] } | undefined;
 }
 
 export function testConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
@@ -18,6 +20,9 @@ export function testConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
     lane: env.SLUICE_LANE === 'long' ? 'long' : 'short',
     postgresUrl: env[postgresUrlKey] || undefined,
     redisServer: env.SLUICE_REDIS_SERVER || undefined,
+    chromium: env.SLUICE_CHROMIUM
+      ? { path: env.SLUICE_CHROMIUM, args: (env.SLUICE_CHROMIUM_ARGUMENTS ?? '').split(' ').filter(Boolean) }
+      : undefined,
   };
 }
 
