@@ -73,7 +73,7 @@ export async function startBenchStack(tablesSql: string, rulesYaml: string): Pro
   const compiled = await parseAndCompile(rulesYaml, await dataPlane.replicator.readCatalog(connection));
   if (compiled.kind === 'invalid')
     throw new Error(`the bench's rules do not compile: ${JSON.stringify(compiled.diagnostics)}`);
-  await dataPlane.replicator.deploy(project, { rules: compiled.rules, rulesVersion: 1 }, () => Promise.resolve());
+  await dataPlane.replicator.deploy(project, { rules: compiled.rules, rulesVersion: 1 }, () => {});
   return {
     project,
     source,

@@ -12,8 +12,8 @@ import { type BenchStack, endOfLoad, startBenchStack, untilCheckpoint } from '..
  *
  * SLUICE_BENCH_SCALE shrinks the loads and SLUICE_BENCH_ROUNDS the rounds for a try; figures are only comparable without.
  */
-const SCALE = Number(process.env['SLUICE_BENCH_SCALE'] ?? 1);
-const ROUNDS = Number(process.env['SLUICE_BENCH_ROUNDS'] ?? 5);
+const SCALE = Number(process.env.SLUICE_BENCH_SCALE ?? 1);
+const ROUNDS = Number(process.env.SLUICE_BENCH_ROUNDS ?? 5);
 const BULK_ROWS = Math.round(1_000_000 * SCALE);
 const MIX_TRANSACTIONS = Math.round(100_000 * SCALE);
 const SMALL_TRANSACTIONS = Math.round(100_000 * SCALE);

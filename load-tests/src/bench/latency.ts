@@ -14,7 +14,7 @@ import { AUDIENCE, ISSUER, PROJECT_REF } from '../stack.ts';
  * the clients, real SDK cores, share this one with the writer.
  */
 const CHANGES_PER_SECOND = 100;
-const CHANGES = Number(process.env['SLUICE_BENCH_CHANGES'] ?? 1000);
+const CHANGES = Number(process.env.SLUICE_BENCH_CHANGES ?? 1000);
 const WARM_UP_CHANGES = 100;
 const ROUNDS = 5;
 const CLIENT_COUNTS = [1, 50, 200] as const;
@@ -120,8 +120,8 @@ for (let round = 0; round < ROUNDS; round++) {
     figures[`p99Ms${count}`] = quantile(latencies, 0.99);
   }
   const shared = await measure(200, true);
-  figures['sharedP50Ms200'] = median(shared);
-  figures['sharedP99Ms200'] = quantile(shared, 0.99);
+  figures.sharedP50Ms200 = median(shared);
+  figures.sharedP99Ms200 = quantile(shared, 0.99);
   rounds.push(figures);
   console.error(`round ${round + 1} of ${ROUNDS}: ${JSON.stringify(figures)}`);
 }
@@ -158,9 +158,9 @@ console.log(
       figures,
       baseline: { commitP50Ms: commitMs },
       ratio: {
-        p50At200To1: (figures['p50Ms200'] ?? Number.NaN) / (figures['p50Ms1'] ?? Number.NaN),
-        sharedToDistinctAt200: (figures['sharedP50Ms200'] ?? Number.NaN) / (figures['p50Ms200'] ?? Number.NaN),
-        p50At1ToCommit: (figures['p50Ms1'] ?? Number.NaN) / commitMs,
+        p50At200To1: (figures.p50Ms200 ?? Number.NaN) / (figures.p50Ms1 ?? Number.NaN),
+        sharedToDistinctAt200: (figures.sharedP50Ms200 ?? Number.NaN) / (figures.p50Ms200 ?? Number.NaN),
+        p50At1ToCommit: (figures.p50Ms1 ?? Number.NaN) / commitMs,
       },
     },
     calibration,

@@ -17,9 +17,7 @@ export function createManagementApi(url: string, token: string): ManagementApi {
       });
       const answer = (await response.json()) as Record<string, unknown>; // Every answer of the control plane is an object.
       if (!response.ok)
-        throw new Error(
-          `${method} ${path}: ${String(answer['code'])} ${String(answer['message'])} ${String(answer['remedy'])}`,
-        );
+        throw new Error(`${method} ${path}: ${String(answer.code)} ${String(answer.message)} ${String(answer.remedy)}`);
       return answer;
     },
   };

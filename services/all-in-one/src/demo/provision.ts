@@ -55,8 +55,8 @@ export async function provisionDemo(options: DemoProjectOptions): Promise<string
   if (found?.activeRulesVersion) return ref;
   if (!found?.latestJob || found.latestJob.state === 'failed') {
     const rules = await api.call('POST', `${base}/rules`, { yaml: DEMO_RULES_YAML });
-    if (rules['state'] !== 'validated') throw new Error(`the demo's rules: ${JSON.stringify(rules['diagnostics'])}`);
-    await api.call('POST', `${base}/rules/${String(rules['version'])}/deploy`);
+    if (rules.state !== 'validated') throw new Error(`the demo's rules: ${JSON.stringify(rules.diagnostics)}`);
+    await api.call('POST', `${base}/rules/${String(rules.version)}/deploy`);
   }
   await untilLive(options, base);
   return ref;
