@@ -8,6 +8,7 @@ import {
 } from '@sluice/bucket-store';
 import { createBucketWorker } from '@sluice/bucket-worker';
 import { ByteReader, type CellValue, type Lsn, parseLsn, parseProjectId, readCell } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
 import { createMemoryOpQueue, createMemoryWakeUps, type OpQueue, type WakeUps } from '@sluice/op-queue';
 import { CODEC_DEFLATE_RAW, forEachOp, OP_PUT } from '@sluice/protocol';
 import {
@@ -17,9 +18,9 @@ import {
   type ReplicatorOptions,
   sourceConnectionFromUrl,
 } from '@sluice/replicator';
-import { type CompiledRules, parseAndCompile, type StreamPlan } from '@sluice/sync-rules';
+import { type Catalog, type CompiledRules, parseAndCompile, type StreamPlan } from '@sluice/sync-rules';
 import { createLogger, systemClock } from '@sluice/telemetry';
-import { faultPoints, query, waitFor } from '@sluice/testkit';
+import { type ArmedFault, faultPoints, query, waitFor } from '@sluice/testkit';
 
 export const project = parseProjectId(7);
 const shard = 0;
@@ -36,8 +37,10 @@ export class ReplicatedSource implements AsyncDisposable {
   wakeUps: WakeUps = createMemoryWakeUps();
   replicator: Replicator;
   rulesText = '';
+  private servingText = '';
   readonly url: string;
   private readonly options: Partial<ReplicatorOptions>;
+  private readonly crashes: ArmedFault[] = [];
   private stopAll = new AbortController();
   private running: Promise<unknown> = Promise.resolve();
 
@@ -66,8 +69,17 @@ export class ReplicatedSource implements AsyncDisposable {
 
   async stop(): Promise<void> {
     this.stopAll.abort();
+    const closing = this.replicator.close();
+    for (const fault of this.crashes.splice(0)) fault.fail(new Error('crashed here'));
     this.faults.releaseAll();
-    await this.running;
+    await Promise.all([closing, this.running]);
+  }
+
+  /** Arms a place at which the replicator stands until it is stopped, and then does not go on. */
+  crashAt(step: string): ArmedFault {
+    const fault = this.faults.arm(step);
+    this.crashes.push(fault);
+    return fault;
   }
 
   /** As a crash of the process: queue, wake-ups and everything in memory are gone; the store stays. */
@@ -83,12 +95,21 @@ export class ReplicatedSource implements AsyncDisposable {
     this.rulesText = rulesText;
     const rules = await this.compile();
     await this.replicator.deploy(project, { rules, rulesVersion: 1 }, (progress) => this.progress.push(progress));
+    this.servingText = rulesText;
   }
 
   async compile(): Promise<CompiledRules> {
     const result = await parseAndCompile(this.rulesText, await this.replicator.readCatalog(this.connection));
     if (result.kind !== 'ok') throw new Error(result.diagnostics.map(({ message }) => message).join('\n'));
     return result.rules;
+  }
+
+  /** As the control plane would: the rules that were deployed last, compiled against the catalog as it is now. */
+  private async deployedRules(catalog: Catalog): Promise<CompiledRules | undefined> {
+    if (this.servingText === '') return undefined;
+    const result = await parseAndCompile(this.servingText, catalog);
+    if (result.kind === 'ok') return result.rules;
+    throw new AppError('SCHEMA_CHANGED', { internal: result.diagnostics.map(({ message }) => message).join() });
   }
 
   sql(text: string, parameters?: readonly unknown[]): Promise<readonly Record<string, unknown>[]> {
@@ -130,6 +151,18 @@ export class ReplicatedSource implements AsyncDisposable {
     const stream = found.find(({ droppedAfter }) => droppedAfter === undefined);
     if (!stream) throw new Error(`no stream ${name}`);
     return stream;
+  }
+
+  /** Waits until the stream holds what the query gives, by key; the source may be idle meanwhile. */
+  async shows(streamName: string, sql: string): Promise<void> {
+    await waitFor(
+      async () => {
+        await this.replicator.heartbeat(project);
+        const expected = (await this.sql(sql)).map((row) => Object.values(row));
+        return sorted(await this.rows(streamName)) === sorted(expected);
+      },
+      { what: `${streamName} to show ${sql}`, timeoutMs: 15_000 },
+    );
   }
 
   private async rowsOf(stream: StreamRecord, through: Lsn): Promise<CellValue[][]> {
@@ -175,6 +208,7 @@ export class ReplicatedSource implements AsyncDisposable {
       clock: systemClock,
       logger: logger(),
       sourceOf: async () => this.connection,
+      compileRules: (_project, catalog) => this.deployedRules(catalog),
       heartbeatMs,
       faultPoint: this.faults.point,
       ...this.options,
@@ -186,6 +220,13 @@ export class ReplicatedSource implements AsyncDisposable {
     await this.stop();
     await this.store.close();
   }
+}
+
+function sorted(rows: readonly (readonly unknown[])[]): string {
+  return rows
+    .map((row) => JSON.stringify(row))
+    .sort()
+    .join('\n');
 }
 
 function logger(): ReturnType<typeof createLogger> {

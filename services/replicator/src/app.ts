@@ -42,6 +42,8 @@ export interface Replicator {
   deploy(project: ProjectId, deployment: Deployment, onProgress?: (progress: DeployProgress) => void): Promise<void>;
   /** Holds the source's lease and streams it until aborted; resolves when fully stopped. One call per project at a time. */
   run(project: ProjectId, signal: AbortSignal): Promise<void>;
+  /** Ends every run and fails deployments that are not complete; resolves when nothing works on any source any more. */
+  close(): Promise<void>;
   /** Writes a heartbeat into the source now, so that a checkpoint comes; nothing happens when it is not followed here. */
   heartbeat(project: ProjectId): Promise<void>;
   /** Drops slot and publication of a project that is not run any more, here or elsewhere. @throws AppError */
@@ -78,8 +80,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
       runner.users--;
       if (runner.users === 0) {
         shared.delete(project);
-        runner.stop();
-        await runner.ended;
+        await runner.stop();
       }
     }
   }
@@ -93,6 +94,9 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
     run(project, signal) {
       return withRunner(project, ({ ended }) => Promise.race([ended, aborted(signal)]));
     },
+    async close() {
+      await Promise.all([...shared.values()].map((runner) => runner.stop()));
+    },
     async heartbeat(project) {
       await shared.get(project)?.heartbeat();
     },
@@ -105,17 +109,22 @@ interface SharedRunner {
   readonly jobs: ProjectRunner['jobs'];
   readonly ended: Promise<void>;
   users: number;
-  stop(): void;
+  stop(): Promise<void>;
   heartbeat(): Promise<void>;
 }
 
 function startRunner(runner: ProjectRunner): SharedRunner {
   const controller = new AbortController();
+  const ended = runner.run(controller.signal);
   return {
     jobs: runner.jobs,
-    ended: runner.run(controller.signal),
+    ended,
     users: 0,
-    stop: () => controller.abort(),
+    async stop() {
+      controller.abort();
+      await ended;
+      runner.jobs.close();
+    },
     heartbeat: () => runner.heartbeat(),
   };
 }

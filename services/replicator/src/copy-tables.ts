@@ -7,6 +7,7 @@ import { readsTable, tablesOfPlans } from './schema/plan-tables.ts';
 import type { SourceSession } from './source/connection.ts';
 import { tableKey } from './source/quote.ts';
 import { copyTable, describeTable, type SnapshotTable } from './source/snapshot.ts';
+import { readTableShapes, type TableShapes } from './source/table-shapes.ts';
 
 export interface CopyTablesOptions {
   readonly dependencies: Dependencies;
@@ -27,12 +28,14 @@ const loadedPollMs = 200;
 
 /**
  * L10: copies every table of the streams under one consistent point, through the same queue as the stream, and resolves when the
- * store holds all of it. @throws AppError
+ * store holds all of it. Returns what the tables looked like. @throws AppError
  */
-export async function copyTables(options: CopyTablesOptions, signal: AbortSignal): Promise<void> {
+export async function copyTables(options: CopyTablesOptions, signal: AbortSignal): Promise<TableShapes> {
   const { dependencies, project, streams, snapshot } = options;
+  const wanted = tablesOfPlans(streams.map(planOf));
   const tables: SnapshotTable[] = [];
-  for (const table of tablesOfPlans(streams.map(planOf))) tables.push(await describeTable(snapshot, table));
+  for (const table of wanted) tables.push(await describeTable(snapshot, table));
+  const shapes = await readTableShapes(snapshot, wanted);
   const progress = new CopyProgress(tables, options.onProgress);
   const sender = new SnapshotSender({ ...dependencies, project });
   options.onQueueCleared(() => sender.forgotten());
@@ -42,6 +45,7 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
     sender.close();
   }
   await allLoaded(options, signal);
+  return shapes;
 }
 
 async function copyOne(

@@ -1,3 +1,4 @@
+import { AppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
 
 export interface DeployProgress {
@@ -45,6 +46,11 @@ export class DeployJobs {
       this.deploys.push(deploy);
       this.wake();
     });
+  }
+
+  /** Nothing will be done any more: whoever waits is told so. */
+  close(): void {
+    for (const job of [...this.deploys]) job.settle(new AppError('REPLICATOR_STOPPED'));
   }
 
   /** Asks for one reconciliation, however often it is called before that runs. */

@@ -31,6 +31,8 @@ export interface FollowerOptions {
   /** A table is described differently, or again: the catalog should be asked whether the rules still mean the same. */
   readonly tableTouched: () => void;
   readonly queueCleared: () => void;
+  /** A row of the table is too large to be synced. */
+  readonly rowLeftOut: (table: string) => void;
 }
 
 interface Activation {
@@ -38,17 +40,18 @@ interface Activation {
   readonly run: (commitLsn: Lsn) => Promise<void>;
 }
 
-/** A message larger than this is taken apart while it arrives. */
-const messageBytesMax = 16 << 20;
+/** Of a message larger than this only the first bytes are kept. Several of the largest rows fit into one. */
+const messageBytesMax = 64 << 20;
 /** Wake-ups may be lost: the store is asked this often while something is on its way. */
 const appliedPollMs = 500;
 const ZERO = lsnFromBigint(0n);
-/** Histories that cannot be continued: whoever runs the follower begins a new epoch. */
-const endings: ReadonlySet<string> = new Set([
+/** Codes after which an epoch cannot go on: whoever runs the follower begins a new one. */
+export const ENDS_EPOCH: ReadonlySet<string> = new Set([
   'SLOT_LOST',
   'SOURCE_HISTORY_CHANGED',
   'PUBLICATION_CHANGED',
   'SCHEMA_RELOADING',
+  'SOURCE_ROW_OVERSIZED',
 ]);
 
 /**
@@ -87,7 +90,7 @@ export class Follower {
         } catch (error) {
           if (signal.aborted) return;
           if (isAppError(error, 'STORE_GAP')) continue;
-          if (!isAppError(error) || endings.has(error.code) || error.definition.retry !== 'retry') throw error;
+          if (!isAppError(error) || ENDS_EPOCH.has(error.code) || error.definition.retry !== 'retry') throw error;
           const waitMs = backoff.nextMs();
           this.options.disconnected(error);
           events.retrying(this.options.project, error, waitMs);
@@ -183,6 +186,7 @@ export class Follower {
   private async streamOnce(signal: AbortSignal, connected: () => void): Promise<void> {
     const { dependencies, project } = this.options;
     const { queue, sourceOf, events } = dependencies;
+    const { tableTouched } = this.options;
     await queue.clear(project);
     this.options.queueCleared();
     const epoch = await this.readEpoch();
@@ -214,7 +218,11 @@ export class Follower {
         (stop) => this.keepMoving(session, stop),
         (stop) => this.pollApplied(stop),
         (stop) => this.watchGaps(stop),
-        (stop) => watchSource({ dependencies, project, session, epoch, tables: () => tablesOfPlans(this.plans) }, stop),
+        (stop) =>
+          watchSource(
+            { dependencies, project, session, epoch, tables: () => tablesOfPlans(this.plans), tableTouched },
+            stop,
+          ),
         (stop) => failWhenEnded(session, stop),
       ]);
     } finally {
@@ -232,9 +240,11 @@ export class Follower {
       tracker: this.tracker,
       clock,
       frameBytesMax: tuning.frameBytesMax,
+      rowBytesMax: tuning.rowBytesMax,
       publish: (frame, signal) => this.publish(frame, signal),
       events: {
         relation: (message, previous) => this.judgeRelation(message, previous),
+        rowLeftOut: (message) => this.options.rowLeftOut(quoteTable(message)),
         relationRepeated: () => this.options.tableTouched(),
         activation: (content, commitLsn) => this.activated(content, commitLsn),
       },

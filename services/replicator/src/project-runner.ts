@@ -6,17 +6,20 @@ import { copyTables } from './copy-tables.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type DeployJob, DeployJobs, type DeployProgress } from './deploy-jobs.ts';
 import { dropLeftovers, type StartedEpoch, startEpoch } from './epoch-start.ts';
-import { Follower } from './follower.ts';
+import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { Backoff } from './progress/backoff.ts';
 import { ConditionWriter } from './progress/condition-writer.ts';
 import { type HeldLease, waitForLease } from './progress/lease.ts';
 import { dropLoading, redeploy, streamsInUse } from './redeploy.ts';
 import { runTogether } from './run-together.ts';
+import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
 import { firstMisfit } from './schema/relation-fit.ts';
+import { reshapedTables } from './schema/reshaped-tables.ts';
 import { readCatalog } from './source/catalog.ts';
 import { openSession } from './source/connection.ts';
 import { quoteTable } from './source/quote.ts';
+import { readCopiedShapes, readTableShapes, writeCopiedShapes } from './source/table-shapes.ts';
 
 const checkpointPollMs = 50;
 
@@ -90,13 +93,20 @@ export class ProjectRunner {
   private async answer(holding: Holding, error: unknown, backoff: Backoff): Promise<number> {
     const { tuning, events } = this.dependencies;
     const { condition, project } = holding;
+    if (isAppError(error) && ENDS_EPOCH.has(error.code)) {
+      this.reloadReason = error.code;
+      const waitMs = backoff.nextMs();
+      events.retrying(project, error, waitMs);
+      return waitMs;
+    }
     if (isAppError(error) && error.definition.retry === 'retry') {
       const waitMs = backoff.nextMs();
       events.retrying(project, error, waitMs);
-      if (RELOADS.has(error.code)) this.reloadReason = error.code;
-      else await condition.interrupted('stalled', error.code).catch(() => {});
+      await condition.interrupted('stalled', error.code).catch(() => {});
       return waitMs;
     }
+    // Whatever undoes the change, rows may have been missed meanwhile: what comes next is a new epoch.
+    if (isAppError(error, 'SCHEMA_CHANGED')) this.reloadReason ??= 'SCHEMA_RELOADING';
     // L17: a broken invariant, or something that a person must put right, stops this project alone, with its last checkpoint.
     events.stopped(project, error);
     await condition.interrupted('stopped', isAppError(error) ? error.code : 'SOURCE_PROTOCOL').catch(() => {});
@@ -174,7 +184,9 @@ export class ProjectRunner {
     {
       // The copy's session keeps a lock on every table, and its snapshot keeps the source from cleaning up dead rows.
       await using _snapshot = snapshot;
-      await copyTables({ ...copy, onProgress, onQueueCleared }, signal);
+      const shapes = await copyTables({ ...copy, onProgress, onQueueCleared }, signal);
+      await using session = await openSession(await dependencies.sourceOf(project));
+      await writeCopiedShapes(session, epoch.identity.publication, shapes);
     }
     await faultPoint('streams loaded');
     await follower.reached(point, signal);
@@ -237,6 +249,11 @@ export class ProjectRunner {
         void condition.interrupted('stalled', isAppError(error) ? error.code : 'SOURCE_UNREACHABLE').catch(ignore),
       tableTouched: () => this.jobs.touch(),
       queueCleared: () => this.republish(),
+      rowLeftOut: (table) => {
+        dependencies.events.rowsLeftOut(project, table, 1);
+        const details = { table, bytesMax: dependencies.tuning.rowBytesMax };
+        void condition.warn('SOURCE_ROW_OVERSIZED', details).catch(ignore);
+      },
     });
   }
 
@@ -262,13 +279,16 @@ export class ProjectRunner {
     signal: AbortSignal,
   ): Promise<void> {
     for (let job = await this.jobs.next(signal); job; job = await this.jobs.next(signal)) {
-      const wanted = job.kind === 'deploy' ? job.plans : await this.reconciledPlans();
+      const wanted = job.kind === 'deploy' ? job.plans : await this.reconciledPlans(holding, epoch);
       const onProgress = job.kind === 'deploy' ? job.onProgress : (_: DeployProgress): void => {};
       const onQueueCleared = (republish: () => void): void => {
         this.republish = republish;
       };
       try {
-        if (wanted) await redeploy({ holding, epoch, follower, wanted, onProgress, onQueueCleared }, signal);
+        const reshaped = await this.reshaped(holding, epoch);
+        if (reshaped.size > 0) await holding.condition.loading('SCHEMA_RELOADING');
+        await redeploy({ holding, epoch, follower, wanted, reshaped, onProgress, onQueueCleared }, signal);
+        if (reshaped.size > 0) await holding.condition.live();
         if (job.kind === 'deploy') job.settle();
       } catch (error) {
         if (signal.aborted) return;
@@ -278,12 +298,31 @@ export class ProjectRunner {
     }
   }
 
-  /** What the deployed rules mean for the catalog as it is; undefined when nobody can say. */
-  private async reconciledPlans(): Promise<readonly StreamPlan[] | undefined> {
+  /** What the deployed rules mean for the catalog as it is. @throws AppError */
+  private async reconciledPlans(holding: Holding, epoch: EpochRecord): Promise<readonly StreamPlan[]> {
     const { compileRules, sourceOf } = this.dependencies;
-    if (!compileRules) return undefined;
-    const rules = await compileRules(this.project, await readCatalog(await sourceOf(this.project)));
-    return rules?.streams;
+    const catalog = await readCatalog(await sourceOf(this.project));
+    const rules = await compileRules?.(this.project, catalog);
+    if (rules) return rules.streams;
+    const plans = await this.visiblePlans(holding, epoch);
+    // Nobody can say what the rules mean now: the new epoch's start finds the table that they no longer fit.
+    if (firstMisfit(plans, catalog)) throw new AppError('SCHEMA_RELOADING');
+    return plans;
+  }
+
+  /** Tables whose rows may no longer be those that were copied. */
+  private async reshaped(holding: Holding, epoch: EpochRecord): Promise<ReadonlySet<string>> {
+    const plans = await this.visiblePlans(holding, epoch);
+    await using session = await openSession(await this.dependencies.sourceOf(this.project));
+    const copied = await readCopiedShapes(session, epoch.identity.publication);
+    const now = await readTableShapes(session, tablesOfPlans(plans));
+    return reshapedTables(copied, now, columnsOfPlans(plans));
+  }
+
+  private async visiblePlans(holding: Holding, epoch: EpochRecord): Promise<StreamPlan[]> {
+    const streams = await streamsInUse(holding, epoch);
+    // Plans are written by the rules compiler and come back as they were stored.
+    return streams.filter(({ visibleAfter }) => visibleAfter !== undefined).map(({ plan }) => plan as StreamPlan);
   }
 
   /** The streams that a new epoch begins with when no deployment says so. @throws AppError SCHEMA_CHANGED */
@@ -306,14 +345,6 @@ export class ProjectRunner {
     return plans;
   }
 }
-
-/** Codes after which only a new epoch helps. */
-const RELOADS: ReadonlySet<string> = new Set([
-  'SLOT_LOST',
-  'SOURCE_HISTORY_CHANGED',
-  'PUBLICATION_CHANGED',
-  'SCHEMA_RELOADING',
-]);
 
 /** What work throws because it was told to stop is no failure. */
 async function withoutAbort(signal: AbortSignal, work: Promise<void>): Promise<void> {

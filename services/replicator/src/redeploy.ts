@@ -11,14 +11,18 @@ import { tablesOfPlans } from './schema/plan-tables.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
 import { temporarySlotName } from './source/names.ts';
 import { addPublishedTables, setPublishedTables } from './source/publication.ts';
+import { tableKey } from './source/quote.ts';
 import { createSlot } from './source/slot.ts';
 import { openSnapshot } from './source/snapshot.ts';
+import { readCopiedShapes, type TableShapes, writeCopiedShapes } from './source/table-shapes.ts';
 
 export interface RedeployOptions {
   readonly holding: Holding;
   readonly epoch: EpochRecord;
   readonly follower: Follower;
   readonly wanted: readonly StreamPlan[];
+  /** Tables, as `schema.table`, whose copy is void: their streams are copied again whatever their content. */
+  readonly reshaped: ReadonlySet<string>;
   readonly onProgress: (progress: DeployProgress) => void;
   readonly onQueueCleared: (republish: () => void) => void;
 }
@@ -34,10 +38,10 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
   const { dependencies, project, token } = holding;
   const { store, wakeUps, events, faultPoint } = dependencies;
   const inUse = await streamsInUse(holding, epoch);
-  const plan = planDeployment(
-    inUse.filter((stream) => stream.visibleAfter !== undefined),
-    wanted,
-  );
+  const visible = inUse.filter((stream) => stream.visibleAfter !== undefined);
+  const isVoid = (stream: StreamPlan): boolean =>
+    tablesOfPlans([stream]).some((table) => options.reshaped.has(tableKey(table)));
+  const plan = planDeployment(visible, wanted, isVoid);
   if (plan.added.length === 0 && plan.dropped.length === 0) return;
   const connection = await dependencies.sourceOf(project);
   await using session = await openSession(connection);
@@ -47,8 +51,11 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
   await addPublishedTables(session, publication, tablesOfPlans(plan.added));
   await faultPoint('publication altered');
   let added: readonly StreamRecord[] = [];
+  let shapes: TableShapes = {};
   try {
-    if (plan.added.length > 0) added = await addLoaded(options, plan.added, signal);
+    // Rows that an ALTER TABLE has rewritten were not sent: what streams show is neither the old nor the new state.
+    if (options.reshaped.size > 0) await store.holdCheckpoints(project, token, epoch.epoch, true);
+    if (plan.added.length > 0) ({ streams: added, shapes } = await addLoaded(options, plan.added, signal));
     await faultPoint('streams loaded');
     const numbers = (streams: readonly StreamRecord[]) => streams.map(({ stream }) => stream);
     await store.switchStreams(project, token, epoch.epoch, { show: numbers(added), drop: numbers(plan.dropped) });
@@ -61,6 +68,7 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
     follower.setStreams(await streamsInUse(holding, epoch).catch(() => inUse));
   }
   await follower.heartbeat();
+  await writeCopiedShapes(session, publication, { ...(await readCopiedShapes(session, publication)), ...shapes });
   await narrowPublication(session, publication, wanted);
   onProgress({ step: 'live', rowsDone: 0, rowsEstimate: 0 });
 }
@@ -70,7 +78,7 @@ async function addLoaded(
   options: RedeployOptions,
   plans: readonly StreamPlan[],
   signal: AbortSignal,
-): Promise<readonly StreamRecord[]> {
+): Promise<{ readonly streams: readonly StreamRecord[]; readonly shapes: TableShapes }> {
   const { holding, epoch, follower, onProgress } = options;
   const { dependencies, project, token } = holding;
   const { store, wakeUps, randomHex, faultPoint } = dependencies;
@@ -84,6 +92,7 @@ async function addLoaded(
     await faultPoint('streams activated');
     onProgress({ step: 'slot', rowsDone: 0, rowsEstimate: 0 });
     const { snapshot, point } = await openBackfill(holding);
+    let shapes: TableShapes;
     {
       await using _snapshot = snapshot;
       const numbers = streams.map(({ stream }) => stream);
@@ -94,11 +103,11 @@ async function addLoaded(
         onProgress({ step: 'snapshot', rowsDone, rowsEstimate });
       const { onQueueCleared } = options;
       const copy = { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot };
-      await copyTables({ ...copy, onProgress: report, onQueueCleared }, signal);
+      shapes = await copyTables({ ...copy, onProgress: report, onQueueCleared }, signal);
     }
     await follower.reached(point, signal);
     signal.throwIfAborted();
-    return streams;
+    return { streams, shapes };
   } catch (error) {
     follower.barriersUntil(undefined);
     throw error;

@@ -5,11 +5,12 @@ import type { SourceTable } from '@sluice/sync-rules';
 import type { Dependencies } from './dependencies.ts';
 import type { StartPoint } from './progress/start-point.ts';
 import type { SourceConnection, SourceSession } from './source/connection.ts';
-import { identifySystem } from './source/identity.ts';
+import { identifySystem, timelineSwitch } from './source/identity.ts';
 import { readPublication } from './source/publication.ts';
 import { tableKey } from './source/quote.ts';
 import type { ServerFacts } from './source/server-facts.ts';
-import { readSlotState, type SlotState, terminateHolder } from './source/slot.ts';
+import { dropSlot, readSlotState, type SlotState, terminateHolder } from './source/slot.ts';
+import { readTableShapes } from './source/table-shapes.ts';
 
 export interface StartCheckOptions {
   readonly dependencies: Dependencies;
@@ -35,7 +36,8 @@ export async function checkStart(options: StartCheckOptions): Promise<void> {
   if (system.systemId !== identity.systemId || facts.databaseOid !== identity.databaseOid) {
     throw changed('another server or database');
   }
-  if (system.timeline !== identity.timeline) throw changed('another timeline');
+  const switched = await timelineSwitch(connection, { from: identity.timeline, to: system.timeline });
+  if (switched < start.applied) throw changed('another timeline');
   if ((await currentLsn(session)) < start.applied) throw changed('the source is behind the store');
   await checkPublication(session, identity.publication, options.tables);
   const slot = await readSlotState(session, identity.slot);
@@ -91,16 +93,26 @@ export interface WatchOptions {
   readonly session: SourceSession;
   readonly epoch: EpochRecord;
   readonly tables: () => readonly SourceTable[];
+  /** A table's definition or storage changed; nothing in the stream may say so. */
+  readonly tableTouched: () => void;
 }
 
 /** Below this share of what the server lets a slot keep, somebody should act. */
 const safeShareMin = 0.25;
 
-/** Looks at slot and publication as often as at heartbeats: losing either is silent on some versions. @throws AppError */
+/**
+ * Looks at slot, publication and tables as often as at heartbeats: losing them is silent, on some versions at least.
+ * @throws AppError
+ */
 export async function watchSource(options: WatchOptions, signal: AbortSignal): Promise<void> {
   const { dependencies, project, session, epoch } = options;
   const { clock, heartbeatMs, events } = dependencies;
+  let shapes = '';
   while (!signal.aborted) {
+    const seen = JSON.stringify(await readTableShapes(session, options.tables()));
+    // The first look counts as well: nobody watched while we were away.
+    if (seen !== shapes) options.tableTouched();
+    shapes = seen;
     await delay(clock, heartbeatMs, signal);
     if (signal.aborted) return;
     await checkPublication(session, epoch.identity.publication, options.tables());
@@ -108,6 +120,11 @@ export async function watchSource(options: WatchOptions, signal: AbortSignal): P
     if (!slot || slot.isLost) throw new AppError('SLOT_LOST', { details: { slot: epoch.identity.slot } });
     events.lag(project, slot.retainedBytes);
     const { safeBytes, retainedBytes } = slot;
+    // L16: the customer's disk comes before our stream.
+    if (retainedBytes > dependencies.tuning.walBytesMax) {
+      await dropSlot(session, epoch.identity.slot, clock);
+      throw new AppError('SOURCE_WAL_BUDGET', { details: { retainedBytes } });
+    }
     if (safeBytes !== undefined && safeBytes < (safeBytes + retainedBytes) * safeShareMin)
       events.walBudgetLow(project, retainedBytes);
   }

@@ -1,4 +1,4 @@
-import type { Clock, Lsn } from '@sluice/domain';
+import { ByteWriter, type Clock, type Lsn } from '@sluice/domain';
 import { type AssembledFrame, Assembler, type AssemblerEvents } from './assemble/assembler.ts';
 import type { AppliedTracker } from './progress/applied-tracker.ts';
 import type { StartPoint } from './progress/start-point.ts';
@@ -12,6 +12,7 @@ export interface StreamRunOptions {
   readonly tracker: AppliedTracker;
   readonly clock: Clock;
   readonly frameBytesMax: number;
+  readonly rowBytesMax: number;
   readonly events: Omit<AssemblerEvents, 'frame'>;
   readonly publish: (frame: AssembledFrame, signal: AbortSignal) => Promise<void>;
 }
@@ -38,6 +39,8 @@ export class StreamRun {
   private openSinceMs: number | undefined;
   private lastChunkMs = 0;
   private cancelTimer: (() => void) | undefined;
+  /** The first bytes of a message that is too large to hold. */
+  private prefix = new ByteWriter(1);
 
   constructor(options: StreamRunOptions) {
     this.options = options;
@@ -48,6 +51,7 @@ export class StreamRun {
       applied: start.applied,
       mustRepeat: start.mustRepeat,
       frameBytesMax: options.frameBytesMax,
+      rowBytesMax: options.rowBytesMax,
     });
     this.outbox = new Outbox({
       publish: options.publish,
@@ -98,14 +102,22 @@ export class StreamRun {
   }
 
   largeBegin(messageBytes: number): void {
-    void messageBytes;
+    this.prefix = new ByteWriter(Math.min(messageBytes, this.prefixBytesMax));
   }
   largePart(source: Uint8Array, start: number, end: number): void {
-    void source;
-    void start;
-    void end;
+    const room = this.prefixBytesMax - this.prefix.length;
+    if (room > 0) this.prefix.raw(source, start, Math.min(end, start + room));
   }
-  largeEnd(): void {}
+  largeEnd(): void {
+    const { prefix } = this;
+    this.prefix = new ByteWriter(1);
+    this.assembler.pushPrefix(prefix.written());
+  }
+
+  /** A whole row of the largest size, and what stands before it. */
+  private get prefixBytesMax(): number {
+    return this.options.rowBytesMax + 1024;
+  }
 
   private frameClosed(frame: AssembledFrame): void {
     this.openSinceMs = undefined;

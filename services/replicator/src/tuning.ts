@@ -13,6 +13,8 @@ export interface Tuning {
   readonly rowBytesMax: number;
   /** How long a slot may take to be made; open transactions hold it up. */
   readonly slotDeadlineMs: number;
+  /** Past so many bytes of WAL that our slot keeps on the source, we drop it and copy everything again. */
+  readonly walBytesMax: number;
   readonly reconnectFirstMs: number;
   readonly reconnectMaxMs: number;
   /** How long to wait before looking again whether a person has put things right. */
@@ -25,6 +27,7 @@ export const DEFAULT_TUNING: Tuning = {
   partBytesMax: 4 << 20,
   rowBytesMax: 8 << 20,
   slotDeadlineMs: 60_000,
+  walBytesMax: 32 * 2 ** 30,
   reconnectFirstMs: 100,
   reconnectMaxMs: 10_000,
   lookAgainMs: 15_000,

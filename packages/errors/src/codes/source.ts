@@ -64,6 +64,12 @@ const connectionCodes = defineCodes({
     how: 'Look up SQLSTATE {sqlstate} and put right what it names; we keep trying.',
     retry: 'retry',
   },
+  REPLICATOR_STOPPED: {
+    what: 'The process that worked on the source is stopping.',
+    who: 'nobody',
+    how: 'Nothing to do: the request is tried again by another process, or by the next one.',
+    retry: 'retry',
+  },
   SOURCE_LEASE_HELD: {
     what: 'Another process works on this source.',
     who: 'nobody',

@@ -1,9 +1,17 @@
 import { ByteWriter, barrierAt, type Lsn, lsnFromBigint, type Position, SEQ_PER_ORDINAL } from '@sluice/domain';
 import { AppError, unreachable } from '@sluice/errors';
 import { appendRecord, appendTransactionRecord } from '@sluice/op-queue';
-import { MESSAGE, type RelationMessage, readMessage, type TruncateMessage, unixMsFromPgUs } from '@sluice/pgoutput';
+import {
+  isRowMessage,
+  MESSAGE,
+  type RelationMessage,
+  readMessage,
+  type TruncateMessage,
+  unixMsFromPgUs,
+} from '@sluice/pgoutput';
 import { beginTail } from './frame-tail.ts';
 import { type Relation, RelationBook } from './relation-book.ts';
+import { type LimitedRow, limitRow, limitRowByPrefix } from './row-limit.ts';
 
 /** A frame's worth of changes, from `prev` to `end` (L3, L4). */
 export interface AssembledFrame {
@@ -24,6 +32,8 @@ export interface AssemblerEvents {
   relation(message: RelationMessage, previous: RelationMessage | undefined): boolean;
   /** The server described a table again without a difference: something about it that is not sent may have changed. */
   relationRepeated(message: RelationMessage): void;
+  /** A row of the table is too large to be synced and was left out. */
+  rowLeftOut(message: RelationMessage): void;
   /** A message of ours was committed; the frame that ends with that commit was handed over before. */
   activation(content: string, commitLsn: Lsn): void;
 }
@@ -35,6 +45,8 @@ export interface AssemblerOptions {
   readonly applied: Lsn;
   /** L2: that barrier's commit must come again before any later one, or history changed. */
   readonly mustRepeat: boolean;
+  /** Rows whose columns take more bytes than this are in no bucket. */
+  readonly rowBytesMax: number;
   /** A frame is closed at the first message beyond it, inside a transaction too. */
   readonly frameBytesMax: number;
 }
@@ -117,18 +129,28 @@ export class Assembler {
     if (kind === MESSAGE.insert || kind === MESSAGE.update || kind === MESSAGE.delete) {
       if (end - start < 5) throw new AppError('SOURCE_PROTOCOL', { internal: 'row message ends early' });
       const relation = this.relationOfRow(view.getUint32(start + 1));
-      if (this.count(relation)) this.append(relation, source, start, end);
+      if (!this.count(relation)) return;
+      if (end - start > this.options.rowBytesMax) this.appendLimited(relation, source, view, start, end);
+      else this.append(relation, source, start, end);
       return;
     }
     if (kind === MESSAGE.relation) this.describe(source, view, start, end);
     else this.pushRare(source, view, start, end);
   }
 
-  /** A row message was left out; the rows after it keep their ordinals. Returns its table. */
-  leaveOut(relationOid: number): Relation {
-    const relation = this.relationOfRow(relationOid);
-    this.count(undefined);
-    return relation;
+  /**
+   * Takes a message of which only the first bytes were kept, since it is larger than any two rows may be together.
+   * @throws AppError SOURCE_ROW_OVERSIZED when they do not tell what becomes of it
+   */
+  pushPrefix(prefix: Uint8Array): void {
+    const kind = prefix[0];
+    // A message that somebody else wrote into the WAL.
+    if (kind === MESSAGE.logical) return;
+    if (prefix.length < 5 || !isRowMessage(kind ?? 0)) {
+      throw new AppError('SOURCE_PROTOCOL', { internal: `message of kind ${kind} and impossible size` });
+    }
+    const relation = this.relationOfRow(new DataView(prefix.buffer, prefix.byteOffset).getUint32(1));
+    if (this.count(relation)) this.appendInstead(relation, limitRowByPrefix(prefix, this.options.rowBytesMax));
   }
 
   /** Closes the frame after its last whole transaction, if it has one; what follows goes into the next frame. */
@@ -242,6 +264,19 @@ export class Assembler {
     if (relation?.isUsed) return true;
     this.isPlaced = false;
     return false;
+  }
+
+  private appendLimited(relation: Relation, source: Uint8Array, view: DataView, start: number, end: number): void {
+    const limited = limitRow(source, view, start, end, this.options.rowBytesMax);
+    if (limited.kind === 'whole') this.append(relation, source, start, end);
+    else this.appendInstead(relation, limited);
+  }
+
+  private appendInstead(relation: Relation, limited: LimitedRow): void {
+    this.events.rowLeftOut(relation.message);
+    if (limited.kind === 'replaced') this.append(relation, limited.message, 0, limited.message.length);
+    // Nothing stands for this ordinal, so that the next row must say its own.
+    else this.isPlaced = false;
   }
 
   private append(relation: Relation, source: Uint8Array, start: number, end: number): void {

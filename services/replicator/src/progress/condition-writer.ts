@@ -47,6 +47,11 @@ export class ConditionWriter {
     this.progressAtMs = nowMs;
     await this.write(this.base);
   }
+  /** It goes on, but not with everything. */
+  warn(code: string, details: SourceCondition['details']): Promise<void> {
+    this.base = { ...this.base, code, details };
+    return this.write(this.base);
+  }
   /** The source cannot be reached, or a person is needed; `resumed` ends it. */
   interrupted(state: 'stalled' | 'stopped', code: string, details: SourceCondition['details'] = {}): Promise<void> {
     return this.write({ ...this.base, state, code, details });

@@ -9,9 +9,18 @@ export interface DeploymentPlan {
   readonly dropped: readonly StreamRecord[];
 }
 
-/** @param streams the visible generations of the serving epoch */
-export function planDeployment(streams: readonly StreamRecord[], wanted: readonly StreamPlan[]): DeploymentPlan {
-  const byContent = new Map(streams.map((stream) => [contentOf(stream), stream]));
+/**
+ * @param streams the visible generations of the serving epoch
+ * @param mustCopy says of a stream that its copy is void, though its content would be the same
+ */
+export function planDeployment(
+  streams: readonly StreamRecord[],
+  wanted: readonly StreamPlan[],
+  mustCopy: (plan: StreamPlan) => boolean = () => false,
+): DeploymentPlan {
+  // Plans are written by the rules compiler and come back as they were stored.
+  const valid = streams.filter(({ plan }) => !mustCopy(plan as StreamPlan));
+  const byContent = new Map(valid.map((stream) => [contentOf(stream), stream]));
   const kept = wanted.flatMap((plan) => byContent.get(contentOf(plan)) ?? []);
   return {
     kept,

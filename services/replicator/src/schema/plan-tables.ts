@@ -13,3 +13,24 @@ export function tablesOfPlans(plans: readonly StreamPlan[]): SourceTable[] {
 export function readsTable(plan: StreamPlan, table: SourceTable): boolean {
   return tablesOfPlans([plan]).some(({ schema, name }) => schema === table.schema && name === table.name);
 }
+
+/** Names of the columns that the plans read, by `schema.table`. */
+export function columnsOfPlans(plans: readonly StreamPlan[]): Map<string, Set<string>> {
+  const byTable = new Map<string, Set<string>>();
+  const add = ({ schema, name }: SourceTable, columns: readonly { readonly name: string }[]): void => {
+    const key = `${schema}.${name}`;
+    const names = byTable.get(key) ?? new Set();
+    for (const column of columns) names.add(column.name);
+    byTable.set(key, names);
+  };
+  for (const plan of plans) {
+    add(plan.sourceTable, [
+      ...plan.table.columns.map(({ source }) => source),
+      ...plan.buckets.flatMap(({ filters, params }) => [...filters, ...params].map(({ column }) => column)),
+    ]);
+    for (const { table, key, filters, lookup, output } of plan.memberships) {
+      add(table, [...key, ...[...filters, ...lookup].map(({ column }) => column), output.column]);
+    }
+  }
+  return byTable;
+}

@@ -5,6 +5,8 @@ const COPY_DATA = 0x64; // d
 const HEADER_BYTES = 5;
 /** Errors and notices; a server that sends more than this is not one. */
 const otherBytesMax = 1 << 20;
+const carryBytes = 64 * 1024;
+const keptCarryBytesMax = 1 << 20;
 
 /** Takes the messages of a connection in copy-both mode. Bytes are only valid during the call. */
 export interface CopyBothSink {
@@ -26,7 +28,7 @@ export class CopyBothReader {
   private readonly payloadBytesMax: number;
   private readonly sink: CopyBothSink;
   /** A message that began in an earlier chunk. */
-  private carry = Buffer.alloc(64 * 1024);
+  private carry = Buffer.alloc(carryBytes);
   private carryLength = 0;
   /** Bytes of a large payload that are still to come. */
   private largeLeft = 0;
@@ -84,6 +86,8 @@ export class CopyBothReader {
       const view = new DataView(this.carry.buffer, this.carry.byteOffset, total);
       this.sink.copyData(this.carry, view, HEADER_BYTES, total);
     } else this.sink.other(Buffer.from(this.carry.subarray(0, total)));
+    // One large message must not cost its memory for as long as the connection lasts.
+    if (this.carry.length > keptCarryBytesMax) this.carry = Buffer.alloc(carryBytes);
     return at;
   }
 

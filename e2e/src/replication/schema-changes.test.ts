@@ -1,0 +1,179 @@
+import { freshDatabase, waitFor } from '@sluice/testkit';
+import { describe, expect, it } from 'vitest';
+import { ReplicatedSource } from './replicated-source.ts';
+
+const star = 'version: 1\nstreams:\n  notes:\n    query: SELECT * FROM notes\n';
+const named = 'version: 1\nstreams:\n  notes:\n    query: SELECT id, body FROM notes\n';
+const schema = `create table notes (id int primary key, body text, n int, v varchar(10));
+  alter table notes replica identity full; insert into notes select i, 'body ' || i, i, 'v' from generate_series(1, 200) i;`;
+
+/** docs/schema-changes.md, row by row: what clients see in the end, and whether the table was copied again. */
+interface Case {
+  readonly change: string;
+  readonly rules: string;
+  readonly sql: string;
+  /** The query that clients should agree with afterwards. */
+  readonly shows: string;
+  readonly copied: 'no' | 'stream' | 'everything';
+}
+const cases: readonly Case[] = [
+  {
+    change: 'a column that no stream reads is added',
+    rules: named,
+    sql: `alter table notes add column extra int default 7`,
+    shows: 'select id, body from notes',
+    copied: 'no',
+  },
+  {
+    change: 'a column that no stream reads is dropped',
+    rules: named,
+    sql: 'alter table notes drop column n',
+    shows: 'select id, body from notes',
+    copied: 'no',
+  },
+  {
+    change: 'a column that no stream reads is retyped',
+    rules: named,
+    sql: 'alter table notes alter column n type text',
+    shows: 'select id, body from notes',
+    copied: 'no',
+  },
+  {
+    change: 'a column with a default is added to a table that a stream reads whole',
+    rules: star,
+    sql: `alter table notes add column extra text default 'filled in'`,
+    shows: 'select * from notes',
+    copied: 'stream',
+  },
+  {
+    change: 'a column is dropped from a table that a stream reads whole',
+    rules: star,
+    sql: 'alter table notes drop column n',
+    shows: 'select * from notes',
+    copied: 'everything',
+  },
+  {
+    change: 'a column is renamed in a table that a stream reads whole',
+    rules: star,
+    sql: 'alter table notes rename column body to text',
+    shows: 'select * from notes',
+    copied: 'everything',
+  },
+  {
+    change: 'a column is retyped in a table that a stream reads whole',
+    rules: star,
+    sql: `alter table notes alter column n type text using 'n' || n`,
+    shows: 'select * from notes',
+    copied: 'everything',
+  },
+  {
+    change: 'a column is made longer',
+    rules: star,
+    sql: 'alter table notes alter column v type varchar(20)',
+    shows: 'select * from notes',
+    copied: 'everything',
+  },
+  {
+    change: 'a table is rewritten, and described as before',
+    rules: named,
+    sql: `alter table notes alter column body type text using upper(body)`,
+    shows: 'select id, body from notes',
+    copied: 'stream',
+  },
+  {
+    change: 'a column is dropped and added again under its name and type, and described as before',
+    rules: star,
+    sql: 'alter table notes drop column v; alter table notes add column v varchar(10)',
+    shows: 'select * from notes',
+    copied: 'stream',
+  },
+  {
+    change: 'a table is dropped and made again',
+    rules: named,
+    sql: `drop table notes; create table notes (id int primary key, body text); alter table notes replica identity full;
+      insert into notes values (5, 'of the new table')`,
+    shows: 'select id, body from notes',
+    copied: 'everything',
+  },
+  {
+    change: 'a table is vacuumed into new storage',
+    rules: named,
+    sql: 'vacuum full notes',
+    shows: 'select id, body from notes',
+    copied: 'no',
+  },
+];
+
+describe('schema changes', () => {
+  for (const { change, rules, sql, shows, copied } of cases) {
+    it(`${change}: copied again is ${copied}`, async () => {
+      await using database = await freshDatabase('schema');
+      await using source = new ReplicatedSource(database.url);
+      await source.sql(schema);
+      source.start();
+      await source.deploy(rules);
+      const stream = (await source.visibleStream('notes')).stream;
+      const table = `insert into notes (id, body) values`;
+      await source.sql(`${table} (1001, 'before')`);
+      for (const statement of sql.split(';')) await source.sql(statement);
+      const column = change.includes('renamed') ? 'text' : 'body';
+      await source.sql(`insert into notes (id, ${column}) values (1002, 'after')`);
+      await source.shows('notes', shows);
+      const source_ = await source.source();
+      expect(source_.serving?.epoch).toBe(copied === 'everything' ? 2 : 1);
+      if (copied === 'no') expect((await source.visibleStream('notes')).stream).toBe(stream);
+      else expect((await source.visibleStream('notes')).stream).not.toBe(stream);
+      await waitFor(async () => (await source.source()).condition.state === 'live', { what: 'the source to be live' });
+      await source.sql(`insert into notes (id, ${column}) values (1003, 'later')`);
+      await source.shows('notes', shows);
+    });
+  }
+
+  for (const [change, sql, undo] of [
+    [
+      'a column that the rules name is renamed',
+      'alter table notes rename column body to text',
+      'alter table notes rename column text to body',
+    ],
+    [
+      'a table that the rules name is renamed',
+      'alter table notes rename to papers',
+      'alter table papers rename to notes',
+    ],
+    [
+      'the primary key is dropped',
+      'alter table notes drop constraint notes_pkey',
+      'alter table notes add primary key (id)',
+    ],
+  ] as const) {
+    it(`L17: ${change}: the last checkpoint stays, SCHEMA_CHANGED, until it fits again`, async () => {
+      await using database = await freshDatabase('unfit');
+      await using source = new ReplicatedSource(database.url);
+      await source.sql(schema);
+      source.start();
+      await source.deploy(named);
+      await source.caughtUp();
+      const before = await source.rows('notes');
+      await source.sql(`${sql}; insert into ${change.startsWith('a table') ? 'papers' : 'notes'} (id) values (5000)`);
+      await waitFor(async () => (await source.source()).condition.state === 'stopped', { what: 'the project to stop' });
+      expect((await source.source()).condition.code).toBe('SCHEMA_CHANGED');
+      expect(await source.rows('notes')).toEqual(before);
+      await source.sql(undo);
+      await source.shows('notes', 'select id, body from notes');
+    });
+  }
+
+  it('a lost replica identity stops the project before a row without its old image is used', async () => {
+    await using database = await freshDatabase('identity_lost');
+    await using source = new ReplicatedSource(database.url);
+    await source.sql(schema);
+    source.start();
+    await source.deploy(named);
+    await source.sql(`alter table notes replica identity default; update notes set body = 'without its old image'`);
+    await waitFor(async () => (await source.source()).condition.code === 'SOURCE_REPLICA_IDENTITY', {
+      what: 'the code',
+    });
+    await source.sql('alter table notes replica identity full');
+    await source.shows('notes', 'select id, body from notes');
+  });
+});

@@ -1,0 +1,122 @@
+import { ByteWriter } from '@sluice/domain';
+import { AppError, isAppError } from '@sluice/errors';
+import {
+  fillUnchangedToast,
+  MESSAGE,
+  OLD,
+  RowMessage,
+  readRowMessage,
+  readTuple,
+  SLOT,
+  TupleSlots,
+} from '@sluice/pgoutput';
+
+/** What stands for a row message once rows that are too large are taken out of it. */
+export type LimitedRow =
+  | { readonly kind: 'whole' }
+  | { readonly kind: 'replaced'; readonly message: Uint8Array }
+  | { readonly kind: 'nothing' };
+
+const WHOLE: LimitedRow = { kind: 'whole' };
+const NOTHING: LimitedRow = { kind: 'nothing' };
+const NEW_TUPLE = 0x4e; // N
+/** Kind and OID. */
+const HEAD_BYTES = 5;
+/** Kind byte of a column, and its length when it has a value. */
+const COLUMN_BYTES = 1;
+const VALUE_BYTES = 5;
+
+/**
+ * A row whose columns take more than `rowBytesMax` bytes in a message is in no bucket. That depends on the row alone, wherever it
+ * is met (L6): an update to such a row is a delete, an update from one is an insert. Unchanged TOAST counts with its value.
+ * Messages up to `rowBytesMax` need no look, since no row in them can be larger.
+ * @throws AppError SOURCE_PROTOCOL
+ */
+export function limitRow(
+  source: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+  rowBytesMax: number,
+): LimitedRow {
+  const row = new RowMessage();
+  readRowMessage(source, view, start, end, row);
+  // Under another identity nobody may read the row anyway: the stream ends at the description that says so.
+  if (row.kind !== MESSAGE.insert && row.oldKind !== OLD.full) return WHOLE;
+  fillUnchangedToast(row);
+  const hasOld = row.kind !== MESSAGE.insert && tupleBytes(row.old) <= rowBytesMax;
+  const hasNew = row.kind !== MESSAGE.delete && tupleBytes(row.new) <= rowBytesMax;
+  if (hasOld === (row.kind !== MESSAGE.insert) && hasNew === (row.kind !== MESSAGE.delete)) return WHOLE;
+  if (hasOld) return { kind: 'replaced', message: deleteMessage(source, row.relationOid, row.old) };
+  if (hasNew) return { kind: 'replaced', message: insertMessage(source, row.relationOid, row.new) };
+  return NOTHING;
+}
+
+/**
+ * As limitRow, for a message that is far larger than any row may be, from its first bytes alone: at least `rowBytesMax`, and some
+ * for what stands before the first row. @throws AppError SOURCE_ROW_OVERSIZED when they do not tell
+ */
+export function limitRowByPrefix(prefix: Uint8Array, rowBytesMax: number): LimitedRow {
+  const kind = prefix[0];
+  if (kind === MESSAGE.insert || kind === MESSAGE.delete) return NOTHING;
+  const view = new DataView(prefix.buffer, prefix.byteOffset, prefix.length);
+  const old = new TupleSlots();
+  if (kind === MESSAGE.update && prefix[HEAD_BYTES] === OLD.full && isComplete(prefix, view, old)) {
+    // All the rest is the new row, which is too large whatever it says.
+    if (tupleBytes(old) <= rowBytesMax) {
+      return { kind: 'replaced', message: deleteMessage(prefix, view.getUint32(1), old) };
+    }
+  }
+  // The old row is too large, and the new one, or what it leaves unchanged, was not kept.
+  throw new AppError('SOURCE_ROW_OVERSIZED', { internal: 'an update of a row that is too large to hold' });
+}
+
+function isComplete(prefix: Uint8Array, view: DataView, old: TupleSlots): boolean {
+  try {
+    readTuple(prefix, view, HEAD_BYTES + 1, prefix.length, old);
+    return true;
+  } catch (error) {
+    if (isAppError(error, 'SOURCE_PROTOCOL')) return false;
+    throw error;
+  }
+}
+
+function tupleBytes(tuple: TupleSlots): number {
+  let bytes = 0;
+  for (let i = 0; i < tuple.count; i++) {
+    bytes +=
+      tuple.kind[i] === SLOT.text ? VALUE_BYTES + (tuple.end[i] as number) - (tuple.start[i] as number) : COLUMN_BYTES;
+  }
+  return bytes;
+}
+
+function insertMessage(source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
+  return rowMessage(MESSAGE.insert, NEW_TUPLE, source, oid, tuple);
+}
+function deleteMessage(source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
+  return rowMessage(MESSAGE.delete, OLD.full, source, oid, tuple);
+}
+function rowMessage(kind: number, tag: number, source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
+  const out = new ByteWriter(tupleBytes(tuple) + 16);
+  out.u8(kind);
+  appendU32(out, oid);
+  out.u8(tag);
+  out.u8(tuple.count >>> 8);
+  out.u8(tuple.count & 0xff);
+  for (let i = 0; i < tuple.count; i++) {
+    out.u8(tuple.kind[i] as number);
+    if (tuple.kind[i] !== SLOT.text) continue;
+    const start = tuple.start[i] as number;
+    const end = tuple.end[i] as number;
+    appendU32(out, end - start);
+    out.raw(source, start, end);
+  }
+  return out.take();
+}
+
+/** Postgres counts big endian. */
+function appendU32(out: ByteWriter, value: number): void {
+  out.reserve(4);
+  out.view.setInt32(out.length, value);
+  out.length += 4;
+}
