@@ -208,14 +208,17 @@ describe('tokens', () => {
 
   it('a fresh token of the same subject prolongs the session', async () => {
     const clock = manualClock();
-    const stack = await started({ clock });
+    const stack = await started({ clock, plan: planByOrganization });
     const client = new SocketClient(stack.url);
-    await client.hello(await tokenFor('ann', { lifeS: 600, nowMs: clock.nowMs() }));
+    const tokenOf = (org: string) => tokenFor('ann', { lifeS: 600, nowMs: clock.nowMs(), claims: { org } });
+    await client.hello(await tokenOf('org-a'));
     await client.untilMessage('checkpoint-end');
     await quietly(clock, 580_000, client);
-    client.send({ type: 'token', token: await tokenFor('ann', { lifeS: 600, nowMs: clock.nowMs() }) });
+    // Other claims, so that the next checkpoint shows that the token was taken.
+    client.send({ type: 'token', token: await tokenOf('org-b') });
+    await client.until(() => client.replica.applied.length > 1 && client.replica.lastCheckpoint?.drop.length === 1);
     await quietly(clock, 500_000, client);
-    const lsn = await stack.source.commit([doc(1, 'ann')]);
+    const lsn = await stack.source.commit([doc(1, 'org-b')]);
     await client.untilLsn(lsn);
   });
 
