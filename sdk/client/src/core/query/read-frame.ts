@@ -16,6 +16,8 @@ export function readFrame(statement: Statement, bytesMax = RESULT_BYTES_MAX): Re
   const { module } = statement.database;
   const { c } = module;
   const { pointer } = statement;
+  // The first step compiles the statement again if the tables have changed, and then the columns may be others.
+  let isRow = statement.step();
   const shown: number[] = [];
   const columns: string[] = [];
   for (let i = 0; i < c.sqlite3_column_count(pointer); i++) {
@@ -25,7 +27,7 @@ export function readFrame(statement: Statement, bytesMax = RESULT_BYTES_MAX): Re
     columns.push(name);
   }
   const out = new FrameBuffer(shown.length, bytesMax);
-  while (statement.step()) {
+  for (; isRow; isRow = statement.step()) {
     out.reserveRow();
     for (const column of shown) readCell(statement, column, out);
   }
