@@ -1,5 +1,5 @@
 const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { fatal: true });
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** Thrown by ByteReader for truncated, overlong or otherwise impossible input. Carries no input bytes. */
 export class MalformedBytesError extends Error {

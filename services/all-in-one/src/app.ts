@@ -208,7 +208,12 @@ async function joinPlanes(
     // One process per home folder, which the embedded servers see to.
     holder: 'all-in-one',
     directory: gatewayDirectory(controlPlane.directory),
-    gateway: { port: await portFrom(config.SLUICE_GATEWAY_PORT), allowedOrigins: places.origins, drainMs: DRAIN_MS },
+    gateway: {
+      port: await portFrom(config.SLUICE_GATEWAY_PORT),
+      allowedOrigins: places.origins,
+      drainMs: DRAIN_MS,
+      allowPrivateKeySets: true,
+    },
     heartbeatMs: HEARTBEAT_MS,
     onProjectStopped: (projectId, error) => logger.error('project stopped', { projectId, error }),
   });
