@@ -21,6 +21,8 @@ export interface Stack extends AsyncDisposable {
   readonly gatewayPort: number;
   /** Makes a source, and its project with it; with `streams`, resolves when these are deployed. */
   addTenant(spec: TenantSpec): Promise<Tenant>;
+  /** The tenant of that name, also one whose rules could not be deployed. */
+  tenant(ref: string): Tenant;
   /** Ends the project and drops its source. */
   removeTenant(tenant: Tenant): Promise<void>;
   /** Ends replication, worker and gateway and starts them anew over the same store. */
@@ -86,6 +88,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       dataPlane.startProject(tenant.project);
       await tenant.deploy(spec.streams);
       return tenant;
+    },
+    tenant(ref) {
+      const found = [...tenants.values()].find((tenant) => tenant.ref === ref);
+      if (!found) throw new RangeError(`there is no tenant ${ref}`);
+      return found;
     },
     async removeTenant(tenant) {
       await dataPlane.stopProject(tenant.project);

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ProjectId } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
 import { type SourceConnection, sourceConnectionFromUrl } from '@sluice/replicator';
 import { type Catalog, type CompiledRules, parseAndCompile } from '@sluice/sync-rules';
 import { waitFor } from '@sluice/testkit';
@@ -76,8 +77,11 @@ export class Tenant implements AsyncDisposable {
     await this.#host.deploy(this.project, rules, this.#rulesVersion);
   }
 
-  compileDeployed(catalog: Catalog): Promise<CompiledRules> {
-    return compile(this.streams, catalog);
+  /** @throws AppError SCHEMA_CHANGED */
+  async compileDeployed(catalog: Catalog): Promise<CompiledRules> {
+    const result = await parseAndCompile(rulesYaml(this.streams), catalog);
+    if (result.kind === 'ok') return result.rules;
+    throw new AppError('SCHEMA_CHANGED', { internal: JSON.stringify(result.diagnostics) });
   }
 
   token(claims: Claims, lifetime = '2h'): Promise<string> {
