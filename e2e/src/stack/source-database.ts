@@ -8,7 +8,7 @@ export interface Claims {
 }
 
 /** The functions that rules name, for the oracle, which runs the rules' queries on the source itself. */
-const AUTH_SQL = `
+export const AUTH_SQL = `
 create schema auth;
 create function auth.user_id() returns text stable language sql
   as $$ select current_setting('request.jwt.claims')::jsonb ->> 'sub' $$;
