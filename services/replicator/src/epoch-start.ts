@@ -5,11 +5,14 @@ import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import type { DeployJob } from './deploy-jobs.ts';
 import type { Holding } from './holding.ts';
 import { tablesOfPlans } from './schema/plan-tables.ts';
+import { firstMisfit } from './schema/relation-fit.ts';
+import { readCatalog } from './source/catalog.ts';
 import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
 import { identifySystem } from './source/identity.ts';
 import { isOwnName, type SourceNames, sourceNames } from './source/names.ts';
 import { preflight, preflightError } from './source/preflight.ts';
 import { createPublication, dropPublication } from './source/publication.ts';
+import { quoteTable } from './source/quote.ts';
 import { readServerFacts } from './source/server-facts.ts';
 import { type CreatedSlot, createSlot, dropSlot } from './source/slot.ts';
 import { openSnapshot } from './source/snapshot.ts';
@@ -25,7 +28,6 @@ export interface StartedEpoch {
 
 export interface EpochStartOptions {
   readonly plans: readonly StreamPlan[];
-  readonly source: SourceRecord | undefined;
   /** Why everything is copied; empty for the first time. */
   readonly reason: string;
   readonly job: DeployJob | undefined;
@@ -34,20 +36,17 @@ export interface EpochStartOptions {
 /**
  * Makes a publication of exactly the plans' tables and then a slot, and opens an epoch at its consistent point. In that order:
  * on older servers a slot that is older than its publication cannot be read. Every table is judged before it is published.
- * What earlier epochs have on the source is dropped first, so that a customer keeps WAL for one slot only.
  * @throws AppError; then nothing of the new epoch is left on the source, or the next start removes it
  */
 export async function startEpoch(holding: Holding, options: EpochStartOptions): Promise<StartedEpoch> {
   const { dependencies, project, condition } = holding;
-  const { plans, source, reason, job } = options;
+  const { plans, reason, job } = options;
   const { faultPoint, randomHex } = dependencies;
   const connection = await dependencies.sourceOf(project);
   const tables = tablesOfPlans(plans);
   job?.onProgress({ step: 'publication', rowsDone: 0, rowsEstimate: 0 });
-  const error = preflightError(await preflight(connection, tables));
-  if (error) throw error;
+  await refuseUnfit(connection, plans);
   await using session = await openSession(connection);
-  await dropLeftovers(holding, session, source);
   const names = sourceNames(project, randomHex(8));
   // Written down before it is made: a crash in between must not leave a slot that fills the customer's disk.
   await condition.loading(reason, { slot: names.slot, publication: names.publication });
@@ -132,8 +131,13 @@ export async function dropLeftovers(
   }
 }
 
-/** @throws AppError unless the source is empty of what a rules change would break */
-export async function refuseUnfit(connection: SourceConnection, tables: readonly SourceTable[]): Promise<void> {
-  const error = preflightError(await preflight(connection, tables));
-  if (error instanceof AppError) throw error;
+/**
+ * Judges the tables before anything is published, and the plans against the tables as they are now.
+ * @throws AppError with the first problem; SCHEMA_CHANGED when the plans were made for other columns
+ */
+export async function refuseUnfit(connection: SourceConnection, plans: readonly StreamPlan[]): Promise<void> {
+  const error = preflightError(await preflight(connection, tablesOfPlans(plans)));
+  if (error) throw error;
+  const misfit = firstMisfit(plans, await readCatalog(connection));
+  if (misfit) throw new AppError('SCHEMA_CHANGED', { details: { table: quoteTable(misfit) } });
 }

@@ -2,7 +2,7 @@ import type { EpochRecord, ShardRecord, StreamRecord } from '@sluice/bucket-stor
 import { delay, isBarrier, type LeaseToken, type Lsn, lsnFromBigint, type ProjectId } from '@sluice/domain';
 import { AppError, assert, isAppError } from '@sluice/errors';
 import type { RelationMessage } from '@sluice/pgoutput';
-import type { StreamPlan } from '@sluice/sync-rules';
+import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import { ACTIVATION, type AssembledFrame } from './assemble/assembler.ts';
 import type { Dependencies } from './dependencies.ts';
 import { AppliedTracker } from './progress/applied-tracker.ts';
@@ -13,7 +13,7 @@ import { tablesOfPlans } from './schema/plan-tables.ts';
 import { fitRelation } from './schema/relation-fit.ts';
 import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
 import { emitMessage, HEARTBEAT } from './source/heartbeat.ts';
-import { quoteTable } from './source/quote.ts';
+import { quoteTable, tableKey } from './source/quote.ts';
 import { readServerFacts } from './source/server-facts.ts';
 import { checkStart, watchSource } from './start-check.ts';
 import { StreamRun } from './stream-run.ts';
@@ -30,6 +30,8 @@ export interface FollowerOptions {
   readonly disconnected: (error: unknown) => void;
   /** A table is described differently, or again: the catalog should be asked whether the rules still mean the same. */
   readonly tableTouched: () => void;
+  /** Streams can no longer read this table, as `schema.table`: checkpoints are held, and it must be copied again. */
+  readonly tableVoided: (table: string) => void;
   readonly queueCleared: () => void;
   /** A row of the table is too large to be synced. */
   readonly rowLeftOut: (table: string) => void;
@@ -61,7 +63,13 @@ export const ENDS_EPOCH: ReadonlySet<string> = new Set([
 export class Follower {
   private readonly options: FollowerOptions;
   private readonly tracker: AppliedTracker;
+  private streams: readonly StreamRecord[];
+  /** Plans of the streams in use; of those that are about to be added; and of those since their activation was read. */
   private plans: readonly StreamPlan[];
+  private pending: readonly StreamPlan[] = [];
+  private added: readonly StreamPlan[] = [];
+  /** A table changed again while streams that read it are being added. */
+  private hasOvertaken = false;
   private activation: Activation | undefined;
   private everyCommitUntil: Lsn | 'unknown' | undefined;
   private current: { readonly run: StreamRun; readonly session: SourceSession } | undefined;
@@ -69,6 +77,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.options = options;
+    this.streams = options.streams;
     this.plans = options.streams.map(planOf);
     this.tracker = new AppliedTracker(trackerStart(shardOf(options.epoch)));
   }
@@ -136,7 +145,8 @@ export class Follower {
   ): Promise<void> {
     const { current } = this;
     if (!current) throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to activate streams on' });
-    this.plans = [...this.plans, ...plans];
+    this.pending = plans;
+    this.hasOvertaken = false;
     this.refit();
     const isRead = new AbortController();
     let outcome: { readonly error: unknown } | 'done' | undefined;
@@ -175,12 +185,25 @@ export class Follower {
 
   /** The set of streams changed. */
   setStreams(streams: readonly StreamRecord[]): void {
+    this.streams = streams;
+    this.pending = [];
+    this.added = [];
     this.plans = streams.map(planOf);
     this.refit();
   }
 
+  /** What the publication must hold. */
+  private get tables(): SourceTable[] {
+    return tablesOfPlans([...this.plans, ...this.added]);
+  }
+
+  /** The streams that are being added cannot read their tables any more. */
+  get isOvertaken(): boolean {
+    return this.hasOvertaken;
+  }
+
   private refit(): void {
-    this.current?.run.assembler.relations.setUsed((message) => fitRelation(this.plans, message).isUsed);
+    this.current?.run.assembler.relations.setUsed((message) => this.isUsed(message));
   }
 
   private async streamOnce(signal: AbortSignal, connected: () => void): Promise<void> {
@@ -203,7 +226,7 @@ export class Follower {
       facts,
       epoch,
       start,
-      tables: tablesOfPlans(this.plans),
+      tables: this.tables,
       signal,
     });
     const run = this.startRun(connection, start, facts.walSenderTimeoutMs);
@@ -218,11 +241,7 @@ export class Follower {
         (stop) => this.keepMoving(session, stop),
         (stop) => this.pollApplied(stop),
         (stop) => this.watchGaps(stop),
-        (stop) =>
-          watchSource(
-            { dependencies, project, session, epoch, tables: () => tablesOfPlans(this.plans), tableTouched },
-            stop,
-          ),
+        (stop) => watchSource({ dependencies, project, session, epoch, tables: () => this.tables, tableTouched }, stop),
         (stop) => failWhenEnded(session, stop),
       ]);
     } finally {
@@ -278,24 +297,46 @@ export class Follower {
     await dependencies.faultPoint('frame published');
   }
 
-  /** @throws AppError when no stream may see rows of this form */
+  /** @throws AppError SCHEMA_RELOADING when nobody may see rows of this form */
   private judgeRelation(message: RelationMessage, previous: RelationMessage | undefined): boolean {
-    const wasUsed = previous !== undefined && fitRelation(this.plans, previous).isUsed;
-    const fit = fitRelation(this.plans, message);
-    const details = { table: quoteTable(message) };
-    if (wasUsed && !fit.isUsed) throw new AppError('SCHEMA_RELOADING', { internal: 'renamed', details });
-    if (fit.misfits.length > 0) throw new AppError('SCHEMA_RELOADING', { internal: fit.misfits.join(), details });
-    if (fit.isUsed && message.replicaIdentity !== 'f') {
-      throw new AppError('SCHEMA_RELOADING', { internal: 'replica identity is not FULL', details });
-    }
-    if (previous && fit.isUsed) this.options.tableTouched();
-    return fit.isUsed;
+    const readers = [...this.plans, ...this.added];
+    const wasUsed = previous !== undefined && fitRelation(readers, previous).isUsed;
+    const fit = fitRelation(readers, message);
+    if (fit.isUsed && message.replicaIdentity !== 'f') throw reloading(message, 'replica identity is not FULL');
+    if (wasUsed && !fit.isUsed) this.voidTable(previous);
+    if (fit.misfits.length > 0) this.voidTable(message);
+    const isRenamed = previous !== undefined && fitRelation(this.added, previous).isUsed && !fit.isUsed;
+    if (isRenamed || fitRelation(this.added, message).misfits.length > 0) this.hasOvertaken = true;
+    if (wasUsed || fit.isUsed) this.options.tableTouched();
+    return this.isUsed(message);
+  }
+
+  /** Rows of a table that only pending streams read are wanted from their activation on, which may come at any moment. */
+  private isUsed(message: RelationMessage): boolean {
+    return fitRelation([...this.plans, ...this.pending, ...this.added], message).isUsed;
+  }
+
+  /**
+   * Streams cannot read a table's rows from here on. What was committed before goes out as usual; then checkpoints are held, and
+   * the worker leaves these rows out until other streams have taken the place of those that read the table.
+   */
+  private voidTable(table: SourceTable): void {
+    const { dependencies, project, token, epoch } = this.options;
+    const isServing = this.streams.some((stream) => stream.visibleAfter !== undefined);
+    if (!isServing || !this.current) throw reloading(table, 'changed while it is loaded');
+    this.current.run.outbox.addStep(async () => {
+      await dependencies.store.holdCheckpoints(project, token, epoch.epoch, true);
+      dependencies.wakeUps.publish({ kind: 'streams', project });
+    });
+    this.options.tableVoided(tableKey(table));
   }
 
   private activated(content: string, commitLsn: Lsn): void {
     const { activation, current } = this;
     if (activation?.name !== content || !current) return;
     this.activation = undefined;
+    this.added = this.pending;
+    this.pending = [];
     this.everyCommitUntil = 'unknown';
     current.run.assembler.barrierAtEveryCommit('unknown');
     current.run.outbox.addStep(() => activation.run(commitLsn));
@@ -363,6 +404,10 @@ async function failWhenEnded(session: SourceSession, signal: AbortSignal): Promi
   // A server that shuts down waits for its WAL senders until they have confirmed everything, which L2 forbids: the end of
   // this session is how we learn of it, and end the stream.
   if (!signal.aborted) throw new AppError('SOURCE_UNREACHABLE', { internal: 'the source ended our session' });
+}
+
+function reloading(table: SourceTable, internal: string): AppError {
+  return new AppError('SCHEMA_RELOADING', { internal, details: { table: quoteTable(table) } });
 }
 
 function shardOf(epoch: EpochRecord): ShardRecord {

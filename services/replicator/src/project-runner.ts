@@ -32,6 +32,8 @@ export class ProjectRunner {
   /** Why the next epoch begins, once following the last one has become impossible. */
   private reloadReason: string | undefined;
   private follower: Follower | undefined;
+  /** Tables, as `schema.table`, that the serving streams can no longer read, or whose rows are no longer those copied. */
+  private voidTables = new Set<string>();
   private republish = (): void => {};
 
   constructor(dependencies: Dependencies, project: ProjectId, holder: string) {
@@ -129,6 +131,8 @@ export class ProjectRunner {
   private async work(holding: Holding, signal: AbortSignal): Promise<void> {
     const source = await this.dependencies.store.readSource(this.project);
     const serving = source?.serving;
+    // Held while it serves: its streams show too little, and which they are is not known any more.
+    if (serving?.held) this.reloadReason ??= 'SCHEMA_RELOADING';
     if (serving && this.reloadReason === undefined) return this.follow(holding, source, serving, signal);
     const job = serving || source?.building ? this.jobs.first : await this.firstJob(signal);
     const interrupted = source?.building !== undefined && !serving;
@@ -149,9 +153,10 @@ export class ProjectRunner {
   ): Promise<void> {
     let started: StartedEpoch;
     try {
+      await this.dropOld(holding, source);
       const plans = job?.plans ?? (await this.wantedPlans(source));
       const reason = this.reloadReason ?? '';
-      started = await startEpoch(holding, { plans, source, reason, job });
+      started = await startEpoch(holding, { plans, reason, job });
     } catch (error) {
       if (!signal.aborted) job?.settle(error);
       throw error;
@@ -161,6 +166,12 @@ export class ProjectRunner {
       await this.load(holding, follower, started, job, stop);
       await this.serveJobs(holding, follower, started.epoch, stop);
     });
+  }
+
+  /** L16: a slot that will not be read again keeps WAL on the customer's disk, for however long the new epoch takes. */
+  private async dropOld(holding: Holding, source: SourceRecord | undefined): Promise<void> {
+    await using session = await openSession(await this.dependencies.sourceOf(this.project));
+    await dropLeftovers(holding, session, source);
   }
 
   private async load(
@@ -195,7 +206,9 @@ export class ProjectRunner {
     await store.switchStreams(project, token, epoch.epoch, { show, drop: [] });
     events.switched(project, epoch.epoch);
     wakeUps.publish({ kind: 'streams', project });
+    follower.setStreams(await streamsInUse(holding, epoch));
     this.reloadReason = undefined;
+    this.voidTables = new Set();
     await this.firstCheckpoint(follower, epoch, signal);
     await condition.live();
     job?.onProgress({ step: 'live', rowsDone: 0, rowsEstimate: 0 });
@@ -248,6 +261,10 @@ export class ProjectRunner {
       disconnected: (error) =>
         void condition.interrupted('stalled', isAppError(error) ? error.code : 'SOURCE_UNREACHABLE').catch(ignore),
       tableTouched: () => this.jobs.touch(),
+      tableVoided: (table) => {
+        this.voidTables.add(table);
+        this.jobs.touch();
+      },
       queueCleared: () => this.republish(),
       rowLeftOut: (table) => {
         dependencies.events.rowsLeftOut(project, table, 1);
@@ -279,21 +296,24 @@ export class ProjectRunner {
     signal: AbortSignal,
   ): Promise<void> {
     for (let job = await this.jobs.next(signal); job; job = await this.jobs.next(signal)) {
-      const wanted = job.kind === 'deploy' ? job.plans : await this.reconciledPlans(holding, epoch);
       const onProgress = job.kind === 'deploy' ? job.onProgress : (_: DeployProgress): void => {};
       const onQueueCleared = (republish: () => void): void => {
         this.republish = republish;
       };
       try {
-        const reshaped = await this.reshaped(holding, epoch);
-        if (reshaped.size > 0) await holding.condition.loading('SCHEMA_RELOADING');
-        await redeploy({ holding, epoch, follower, wanted, reshaped, onProgress, onQueueCleared }, signal);
-        if (reshaped.size > 0) await holding.condition.live();
+        // In this order: a change in between is seen by the second look, or by neither and then by the next ones.
+        await this.findReshaped(holding, epoch);
+        const wanted = job.kind === 'deploy' ? job.plans : await this.reconciledPlans(holding, epoch);
+        const { voidTables } = this;
+        if (voidTables.size > 0) await holding.condition.loading('SCHEMA_RELOADING');
+        await redeploy({ holding, epoch, follower, wanted, voidTables, onProgress, onQueueCleared }, signal);
+        this.voidTables = new Set();
+        await holding.condition.live();
         if (job.kind === 'deploy') job.settle();
       } catch (error) {
         if (signal.aborted) return;
-        if (job.kind !== 'deploy') throw error;
-        job.settle(error);
+        if (job.kind === 'deploy') job.settle(error);
+        if (job.kind !== 'deploy' || isAppError(error, 'SCHEMA_RELOADING')) throw error;
       }
     }
   }
@@ -310,13 +330,13 @@ export class ProjectRunner {
     return plans;
   }
 
-  /** Tables whose rows may no longer be those that were copied. */
-  private async reshaped(holding: Holding, epoch: EpochRecord): Promise<ReadonlySet<string>> {
+  /** Adds the tables whose rows may no longer be those that were copied, though the stream can still be read. */
+  private async findReshaped(holding: Holding, epoch: EpochRecord): Promise<void> {
     const plans = await this.visiblePlans(holding, epoch);
     await using session = await openSession(await this.dependencies.sourceOf(this.project));
     const copied = await readCopiedShapes(session, epoch.identity.publication);
     const now = await readTableShapes(session, tablesOfPlans(plans));
-    return reshapedTables(copied, now, columnsOfPlans(plans));
+    for (const table of reshapedTables(copied, now, columnsOfPlans(plans))) this.voidTables.add(table);
   }
 
   private async visiblePlans(holding: Holding, epoch: EpochRecord): Promise<StreamPlan[]> {

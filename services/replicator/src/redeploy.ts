@@ -1,5 +1,6 @@
 import type { EpochRecord, StreamRecord } from '@sluice/bucket-store';
 import type { Lsn } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
 import { copyTables } from './copy-tables.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
@@ -21,8 +22,11 @@ export interface RedeployOptions {
   readonly epoch: EpochRecord;
   readonly follower: Follower;
   readonly wanted: readonly StreamPlan[];
-  /** Tables, as `schema.table`, whose copy is void: their streams are copied again whatever their content. */
-  readonly reshaped: ReadonlySet<string>;
+  /**
+   * Tables, as `schema.table`, whose copy is void: their streams are copied again whatever their content, while checkpoints are
+   * held. It may grow while this runs.
+   */
+  readonly voidTables: ReadonlySet<string>;
   readonly onProgress: (progress: DeployProgress) => void;
   readonly onQueueCleared: (republish: () => void) => void;
 }
@@ -40,27 +44,32 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
   const inUse = await streamsInUse(holding, epoch);
   const visible = inUse.filter((stream) => stream.visibleAfter !== undefined);
   const isVoid = (stream: StreamPlan): boolean =>
-    tablesOfPlans([stream]).some((table) => options.reshaped.has(tableKey(table)));
+    tablesOfPlans([stream]).some((table) => options.voidTables.has(tableKey(table)));
   const plan = planDeployment(visible, wanted, isVoid);
   if (plan.added.length === 0 && plan.dropped.length === 0) return;
   const connection = await dependencies.sourceOf(project);
   await using session = await openSession(connection);
   const { publication } = epoch.identity;
   onProgress({ step: 'publication', rowsDone: 0, rowsEstimate: 0 });
-  await refuseUnfit(connection, tablesOfPlans(plan.added));
+  await refuseUnfit(connection, plan.added);
   await addPublishedTables(session, publication, tablesOfPlans(plan.added));
   await faultPoint('publication altered');
   let added: readonly StreamRecord[] = [];
   let shapes: TableShapes = {};
   try {
-    // Rows that an ALTER TABLE has rewritten were not sent: what streams show is neither the old nor the new state.
-    if (options.reshaped.size > 0) await store.holdCheckpoints(project, token, epoch.epoch, true);
+    // What these streams show is no state that the source ever had.
+    if (options.voidTables.size > 0) await store.holdCheckpoints(project, token, epoch.epoch, true);
     if (plan.added.length > 0) ({ streams: added, shapes } = await addLoaded(options, plan.added, signal));
     await faultPoint('streams loaded');
+    if (follower.isOvertaken || plan.kept.some((stream) => isVoid(stream.plan as StreamPlan))) {
+      throw new AppError('SCHEMA_RELOADING', { internal: 'changed again' });
+    }
     const numbers = (streams: readonly StreamRecord[]) => streams.map(({ stream }) => stream);
     await store.switchStreams(project, token, epoch.epoch, { show: numbers(added), drop: numbers(plan.dropped) });
     events.switched(project, epoch.epoch);
   } catch (error) {
+    // Dropping streams lifts the hold, which would show the void ones: then only a new epoch helps.
+    if (options.voidTables.size > 0) throw new AppError('SCHEMA_RELOADING', { cause: error });
     await dropLoading(holding, epoch).catch(() => {});
     throw error;
   } finally {

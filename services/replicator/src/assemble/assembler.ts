@@ -244,8 +244,9 @@ export class Assembler {
       this.events.relationRepeated(message);
       return;
     }
-    // Rows of the old form must not end up behind the new description, as they would in a tail.
-    if (previous) this.flushCompleted();
+    // Rows of the old form must not end up behind the new description, as they would in a tail; and whoever is told of the
+    // table may want to act between the commits before it and its rows.
+    this.flushCompleted();
     const isUsed = this.events.relation(message, previous);
     this.relations.set(message, source, start, end, isUsed);
   }

@@ -30,7 +30,7 @@ export class SnapshotSender {
     this.unsubscribe = options.wakeUps.subscribe(options.project, (wakeUp) => this.note(wakeUp));
   }
 
-  /** Resolves when the part was published and there is room for another. @throws AppError STORE_FENCED when it was refused */
+  /** Resolves when the part was published and there is room for another. @throws AppError SCHEMA_RELOADING when it was refused */
   async send(frame: SnapshotFrame, signal: AbortSignal): Promise<void> {
     this.unanswered.set(frame.part, frame);
     await this.options.queue.publish(frame, signal);
@@ -51,7 +51,7 @@ export class SnapshotSender {
   private async answered(count: number, signal: AbortSignal): Promise<void> {
     while (this.unanswered.size > count) {
       signal.throwIfAborted();
-      if (this.refused) throw new AppError('STORE_FENCED', { internal: 'a part of the copy was refused' });
+      if (this.refused) throw new AppError('SCHEMA_RELOADING', { internal: 'a part of the copy was refused' });
       const isAnswered = await this.nextAnswer(signal);
       if (isAnswered && !this.isForgotten) continue;
       this.isForgotten = false;
