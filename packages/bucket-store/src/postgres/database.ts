@@ -48,6 +48,8 @@ export class Database {
     let failure: Error | undefined;
     try {
       client = await this.pool.connect();
+      // The pool listens only while it has the connection, and an error that nobody hears ends the process.
+      client.on('error', ignore);
       await client.query('begin');
       await client.query({ text: "select set_config('sluice.project', $1, true)", values: [String(project)] });
       const result = await work(client);
@@ -65,6 +67,7 @@ export class Database {
     } finally {
       // A connection that could not even roll back is not given to anybody else.
       client?.release(failure);
+      client?.off('error', ignore);
     }
   }
 
@@ -72,6 +75,9 @@ export class Database {
     await this.pool.end();
   }
 }
+
+/** The statement in flight, or the next one, fails with the same error and is the place where it is handled. */
+function ignore(): void {}
 
 /** Without this a superuser's login would walk past row-level security, so a session that fails here is not used. */
 async function prepareSession(client: ClientBase): Promise<void> {

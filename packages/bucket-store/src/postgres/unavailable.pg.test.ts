@@ -49,6 +49,19 @@ describe('a store that cannot be reached', () => {
     expect(await driver.read(stream, [1], { through: 110 })).toEqual(['back']);
   });
 
+  test('a link that is lost in the middle of a transaction fails that call and not the process', async () => {
+    const driver = new StoreDriver(store, 3 as ProjectId);
+    await driver.serve();
+    proxy.swallow('toClient');
+    const before = proxy.bytes.toTarget;
+    const taken = store.acquireLease(driver.project, 'driver', 1000).catch((error: unknown) => error);
+    await waitFor(() => proxy.bytes.toTarget > before, { what: 'the transaction to begin' });
+    proxy.cut();
+    expect(await taken).toMatchObject(unavailable);
+    proxy.heal();
+    expect(await store.readSource(driver.project)).toBeDefined();
+  });
+
   test('L3: a commit whose answer was lost on the way is skipped when it is repeated', async () => {
     const driver = new StoreDriver(store, 2 as ProjectId);
     const stream = await driver.serve();
