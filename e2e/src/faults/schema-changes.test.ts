@@ -34,15 +34,18 @@ beforeEach(async () => {
   client = await tenant.connect('ana', { tapped: true });
   await tenant.expectEqual(client);
   shown = [];
-  client.sample(tenant.streams, (state) => {
-    const parts = state.get('parts');
-    const kinds = parts?.columns.map((column) => {
-      const found = new Set(parts.rows.map((row) => typeof row[column]));
-      return `${column}:${[...found].toSorted().join('+')}`;
-    });
-    const line = `${parts?.rows.length} ${kinds?.join(' ')}`;
-    if (shown.at(-1) !== line) shown.push(line);
-  });
+  client.sample(
+    () => tenant.streams,
+    (state) => {
+      const parts = state.get('parts');
+      const kinds = parts?.columns.map((column) => {
+        const found = new Set(parts.rows.map((row) => typeof row[column]));
+        return `${column}:${[...found].toSorted().join('+')}`;
+      });
+      const line = `${parts?.rows.length} ${kinds?.join(' ')}`;
+      if (shown.at(-1) !== line) shown.push(line);
+    },
+  );
   return () => stack.removeTenant(tenant);
 });
 

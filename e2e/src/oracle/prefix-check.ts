@@ -1,6 +1,7 @@
 import type { Claims } from '../stack/source-database.ts';
 import type { SyncClient } from '../stack/sync-client.ts';
 import type { Tenant } from '../stack/tenant.ts';
+import { textsSent } from '../wire/texts-sent.ts';
 import { type DatabaseState, differences } from './table-state.ts';
 
 interface Expected {
@@ -21,12 +22,14 @@ export class PrefixCheck {
   readonly #tenant: Tenant;
   readonly #users: readonly Claims[];
   /**
-   * Columns (`table.column`) that a statement changed and that clients need not show yet. Postgres sends no word of such a
-   * statement before the table's next row, and then the table is copied again first.
+   * What clients need not show yet: columns (`table.column`) that a statement changed, since Postgres sends no word of it
+   * before the table's next row and the table is then copied again first; tables that a deployment adds or drops.
    */
   readonly unsettled = new Set<string>();
   /** Per user, what SQL gave after each commit, by tick. */
   readonly #expected = new Map<string, Map<number, Expected>>();
+  /** Per user, every text that SQL ever gave it. */
+  readonly #texts = new Map<string, Set<string>>();
   /** Read from clients and not judged yet. */
   #samples: Sample[] = [];
   #judged = 0;
@@ -45,10 +48,13 @@ export class PrefixCheck {
 
   /** Reads the client at each checkpoint from now on; the returned function ends that. */
   watch(client: SyncClient): () => void {
-    return client.sample(this.#tenant.streams, (state) => {
-      const tick = Number(state.get('ticks')?.rows[0]?.n ?? -1);
-      this.#samples.push({ claims: client.claims, tick, state });
-    });
+    return client.sample(
+      () => this.#tenant.visibleStreams,
+      (state) => {
+        const tick = Number(state.get('ticks')?.rows[0]?.n ?? -1);
+        this.#samples.push({ claims: client.claims, tick, state });
+      },
+    );
   }
 
   async commit(...statements: readonly string[]): Promise<number> {
@@ -58,12 +64,17 @@ export class PrefixCheck {
   }
 
   async #ask(tick: number): Promise<void> {
-    const found = await this.#tenant.oracle.statesOf(this.#users, this.#tenant.streams);
+    const found = await this.#tenant.oracle.statesOf(this.#users, this.#tenant.visibleStreams);
     this.#users.forEach(({ sub }, i) => {
       const states = this.#expected.get(sub) ?? new Map<number, Expected>();
       const state = found[i];
-      if (state) states.set(tick, { state, unsettled: new Set(this.unsettled) });
+      if (!state) return;
+      states.set(tick, { state, unsettled: new Set(this.unsettled) });
       this.#expected.set(sub, states);
+      const texts = this.#texts.get(sub) ?? new Set<string>();
+      for (const { rows } of state.values())
+        for (const row of rows) for (const cell of Object.values(row)) if (typeof cell === 'string') texts.add(cell);
+      this.#texts.set(sub, texts);
     });
   }
 
@@ -84,6 +95,14 @@ export class PrefixCheck {
         (line) => `${claims.sub} at tick ${tick}: ${line}`,
       );
     });
+  }
+
+  /** L13: texts that were sent to the client, which must be tapped, and that SQL never gave its user. */
+  leaks({ claims, tap }: SyncClient): string[] {
+    const given = this.#texts.get(claims.sub);
+    return [...textsSent(tap.messages())]
+      .filter((text) => !given?.has(text))
+      .map((text) => `${claims.sub} was sent ${JSON.stringify(text.slice(0, 80))}`);
   }
 
   /** A tick that nobody asked about was counted up alone, so the one before it says the same of all other tables. */

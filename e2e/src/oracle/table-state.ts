@@ -14,8 +14,8 @@ export type DatabaseState = ReadonlyMap<string, TableState>;
 const EXAMPLES_MAX = 3;
 
 /**
- * What the client has that it should not and the other way round, one line a table; nothing when they are equal. Columns
- * in `ignoring`, named `table.column`, count on neither side.
+ * What the client has that it should not and the other way round, one line a table; nothing when they are equal. What
+ * stands in `ignoring`, a table or a `table.column`, counts on neither side.
  */
 export function differences(
   expected: DatabaseState,
@@ -24,6 +24,7 @@ export function differences(
 ): string[] {
   const tables = new Set([...expected.keys(), ...actual.keys()]);
   return [...tables].flatMap((table) => {
+    if (ignoring.has(table)) return [];
     const wanted = expected.get(table);
     const held = actual.get(table);
     if (!wanted || !held) return [`${table}: the client ${held ? 'has' : 'lacks'} the table`];

@@ -6,7 +6,7 @@ import { runHistory } from './run-history.ts';
 
 const { lane, seed } = testConfig();
 /** The short lane begins no further history after this. */
-const SHORT_LANE_MS = 45_000;
+const SHORT_LANE_MS = 30_000;
 const LONG_LANE_HISTORIES = 1_000;
 const LONG_LANE_MS_MAX = 4 * 3_600_000;
 

@@ -49,6 +49,13 @@ export const RANDOM_STREAMS: readonly StreamSpec[] = [
   { name: 'accounts', table: 'accounts', query: 'SELECT * FROM accounts' },
 ];
 
+/** A stream that deployments add and drop. */
+export const EXTRA_STREAM: StreamSpec = {
+  name: 'open_titles',
+  table: 'open_titles',
+  query: "SELECT id, title FROM tasks WHERE done = false AND region = 'north'",
+};
+
 export const RANDOM_USERS: readonly Claims[] = [
   { sub: 'ana' },
   { sub: 'ben', region: 'north' },

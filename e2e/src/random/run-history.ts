@@ -4,7 +4,7 @@ import type { Stack } from '../stack/stack.ts';
 import type { SyncClient } from '../stack/sync-client.ts';
 import type { Tenant } from '../stack/tenant.ts';
 import { RandomStatements } from './random-statements.ts';
-import { RANDOM_STREAMS, RANDOM_TABLES_SQL, RANDOM_USERS } from './random-tables.ts';
+import { EXTRA_STREAM, RANDOM_STREAMS, RANDOM_TABLES_SQL, RANDOM_USERS } from './random-tables.ts';
 
 const STEPS = 40;
 const CLIENTS_MAX = 8;
@@ -50,6 +50,8 @@ class History {
     await this.#connect();
     for (let step = 0; step < STEPS; step++) await this.#step();
     await this.#expectEqual();
+    const leaks = this.#clients.flatMap(({ client }) => this.#check.leaks(client));
+    if (leaks.length > 0) throw new Error(leaks.slice(0, 10).join('\n'));
   }
 
   async #step(): Promise<void> {
@@ -62,6 +64,8 @@ class History {
     if (kind === 'settle') return this.#expectEqual();
     if (kind === 'restart project') return this.#restartProject();
     if (kind === 'kill senders') return this.#killSenders();
+    if (kind === 'kill store sessions') return this.#stack.killStoreSessions();
+    if (kind === 'deploy') return this.#deploy();
     const one = random.pick(this.#clients);
     if (kind === 'cut') one.client.tap.cut();
     else if (one.isOn) one.client.sdk.disconnect();
@@ -85,6 +89,15 @@ class History {
     const client = await this.#tenant.connect(this.#random.pick(RANDOM_USERS), { tapped: true });
     this.#check.watch(client);
     this.#clients.push({ client, isOn: true });
+  }
+
+  /** Adds or drops a stream while transactions go on. */
+  async #deploy(): Promise<void> {
+    const isPresent = this.#tenant.streams.includes(EXTRA_STREAM);
+    this.#check.unsettled.add(EXTRA_STREAM.table);
+    const deploying = this.#tenant.deploy(isPresent ? RANDOM_STREAMS : [...RANDOM_STREAMS, EXTRA_STREAM]);
+    for (let i = 0; i < 3; i++) await this.#commit(this.#statements.transaction());
+    await deploying;
   }
 
   async #restartProject(): Promise<void> {
@@ -118,4 +131,5 @@ const STEP_WHEEL = [
   ...Array.from({ length: 14 }, () => 'transaction' as const),
   ...(['table change', 'table change', 'connect', 'connect', 'hang up or resume', 'hang up or resume'] as const),
   ...(['cut', 'cut', 'settle', 'restart project', 'kill senders'] as const),
+  ...(['kill store sessions', 'deploy'] as const),
 ];

@@ -4,7 +4,7 @@ import { AppError } from '@sluice/errors';
 import { defaultGatewayConfig } from '@sluice/gateway';
 import type { Tuning } from '@sluice/replicator';
 import { createLogger, systemClock } from '@sluice/telemetry';
-import { freshCluster, freshDatabase } from '@sluice/testkit';
+import { freshCluster, freshDatabase, query } from '@sluice/testkit';
 import { AUDIENCE, ISSUER, Tenant, type TenantHost, type TenantSpec } from './tenant.ts';
 
 /** Log records kept for a failing test. */
@@ -27,6 +27,8 @@ export interface Stack extends AsyncDisposable {
   removeTenant(tenant: Tenant): Promise<void>;
   /** Ends replication, worker and gateway and starts them anew over the same store. */
   restart(): Promise<void>;
+  /** Ends every session on the store's database, as a failing store would. */
+  killStoreSessions(): Promise<void>;
   /** The newest log records, for a failing test to print. */
   log(): string;
 }
@@ -105,6 +107,10 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       dataPlane = await start(gatewayPort);
       await dataPlane.gateway.listen();
       for (const tenant of tenants.values()) dataPlane.startProject(tenant.project);
+    },
+    async killStoreSessions() {
+      const sql = 'select pg_terminate_backend(pid) from pg_stat_activity where datname = $1';
+      await query(storeCluster.url, sql, [storeDatabase.name]);
     },
     log: () => records.join(''),
     async [Symbol.asyncDispose]() {

@@ -29,7 +29,7 @@ export interface SyncClient extends AsyncDisposable {
   /** The tables of the streams, all at one checkpoint; a table that does not exist is absent. */
   state(streams: readonly StreamSpec[]): Promise<DatabaseState>;
   /** Calls `onSample` with the state at each checkpoint that is applied; the returned function ends that. */
-  sample(streams: readonly StreamSpec[], onSample: (state: DatabaseState) => void): () => void;
+  sample(streams: () => readonly StreamSpec[], onSample: (state: DatabaseState) => void): () => void;
 }
 
 export async function connectClient(options: ConnectOptions): Promise<SyncClient> {
@@ -51,7 +51,7 @@ export async function connectClient(options: ConnectOptions): Promise<SyncClient
     },
     reaches: (tick) => reaches(sdk, claims, tick),
     state: (streams) => readState(sdk, clientTables(streams)),
-    sample: (streams, onSample) => sample(sdk, clientTables(streams), onSample),
+    sample: (streams, onSample) => sample(sdk, streams, onSample),
     async [Symbol.asyncDispose]() {
       await sdk.close();
       await tap?.[Symbol.asyncDispose]();
@@ -98,12 +98,16 @@ async function readTable(sdk: SluiceClient, table: string): Promise<TableState |
   return { columns: Object.keys(columns.value[0] ?? {}), rows: rows.value };
 }
 
-function sample(sdk: SluiceClient, tables: readonly string[], onSample: (state: DatabaseState) => void): () => void {
+function sample(
+  sdk: SluiceClient,
+  streams: () => readonly StreamSpec[],
+  onSample: (state: DatabaseState) => void,
+): () => void {
   let last = '';
   return sdk.onStatus(({ checkpoint }) => {
     const position = checkpoint ? `${checkpoint.epoch}:${checkpoint.lsn}` : '';
     if (position === last) return;
     last = position;
-    void readState(sdk, tables).then(onSample, () => {});
+    void readState(sdk, clientTables(streams())).then(onSample, () => {});
   });
 }

@@ -41,6 +41,8 @@ export class Tenant implements AsyncDisposable {
   readonly tokenSecret = randomBytes(32);
   /** The rules that are deployed, with the stream of ticks. */
   streams: readonly StreamSpec[] = [];
+  /** Those that clients may see: while a deployment runs, the old and the new ones. */
+  visibleStreams: readonly StreamSpec[] = [];
   readonly #host: TenantHost;
   readonly #connectAs: (url: string) => SourceConnection;
   readonly #clients = new Set<SyncClient>();
@@ -72,9 +74,14 @@ export class Tenant implements AsyncDisposable {
   async deploy(streams: readonly StreamSpec[]): Promise<void> {
     const wanted = [TICKS_STREAM, ...streams];
     const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
-    this.streams = wanted;
     this.#rulesVersion++;
-    await this.#host.deploy(this.project, rules, this.#rulesVersion);
+    this.visibleStreams = [...new Set([...this.streams, ...wanted])];
+    try {
+      await this.#host.deploy(this.project, rules, this.#rulesVersion);
+      this.streams = wanted;
+    } finally {
+      this.visibleStreams = this.streams;
+    }
   }
 
   /** @throws AppError SCHEMA_CHANGED */
