@@ -58,7 +58,7 @@ it('L11: a deployment shows new streams and drops gone ones at one checkpoint, a
     .map(({ stream }) => stream);
   clients.forEach((client, i) => {
     // One bucket each: neither stream has parameters.
-    expect(replaced(client, sent[i] ?? 0).toSorted()).toEqual(added.toSorted());
+    expect(new Set(replaced(client, sent[i] ?? 0))).toEqual(new Set(added));
     expect(tables[i]?.at(0)).not.toContain('all_flights');
     expect(tables[i]?.at(-1)).toContain('all_flights:true');
     expect(tables[i]?.filter((line) => line.includes('all_flights') && line.includes('accounts'))).toEqual([]);

@@ -179,8 +179,8 @@ export class RandomStatements {
       from generate_series(${from}, ${from + count - 1}) i`;
   }
   #grant(): string {
-    const { int, pick } = this.#random;
-    return `insert into members values (${this.#id()}, ${int(1, 4)}, '${pick(USERS)}', '${pick(['lead', 'guest', 'member'])}')`;
+    const random = this.#random;
+    return `insert into members values (${this.#id()}, ${random.int(1, 4)}, '${random.pick(USERS)}', '${random.pick(['lead', 'guest', 'member'])}')`;
   }
   #swapKeys(one: string, other: string): string[] {
     return [

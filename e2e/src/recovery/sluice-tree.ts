@@ -24,7 +24,6 @@ export class SluiceTree implements AsyncDisposable {
     this.#child = spawn(process.execPath, [MAIN], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
-        PATH: process.env.PATH,
         SLUICE_HOME: home,
         SLUICE_DEMO_PORT: String(ports.board),
         SLUICE_GATEWAY_PORT: String(ports.gateway),
