@@ -163,7 +163,7 @@ streams:
 `);
     await source.sql(`insert into ${table} values (2, 'streamed')`);
     await source.caughtUp();
-    expect((await source.rows('quoted')).sort()).toEqual([
+    expect((await source.rows('quoted')).sort(([a], [b]) => Number(a) - Number(b))).toEqual([
       [1, 'copied'],
       [2, 'streamed'],
     ]);

@@ -16,17 +16,18 @@ import {
   type DeployProgress,
   type Replicator,
   type ReplicatorOptions,
+  type SourceConnection,
   sourceConnectionFromUrl,
 } from '@sluice/replicator';
 import { type Catalog, type CompiledRules, parseAndCompile, type StreamPlan } from '@sluice/sync-rules';
-import { createLogger, systemClock } from '@sluice/telemetry';
+import { createLogger, type LogLevel, systemClock } from '@sluice/telemetry';
 import { type ArmedFault, faultPoints, query, waitFor } from '@sluice/testkit';
 
 export const project = parseProjectId(7);
 const shard = 0;
 export const heartbeatMs = 300;
-/** Where a test's log goes: only to be looked at when a test fails. */
-const logLevel = 'error';
+/** Raise it to `debug` to see what a failing test did. */
+const logLevel: LogLevel = 'error';
 
 /** One source, and a replicator and a bucket worker that a test can stop, kill and start again over a lasting store. */
 export class ReplicatedSource implements AsyncDisposable {
@@ -51,8 +52,11 @@ export class ReplicatedSource implements AsyncDisposable {
     this.replicator = this.newReplicator();
   }
 
-  get connection(): ReturnType<typeof sourceConnectionFromUrl> {
-    return sourceConnectionFromUrl(this.url);
+  /** What of the connection is other than the URL says: a proxy's port, a wrong password. */
+  via: Partial<SourceConnection> = {};
+
+  get connection(): SourceConnection {
+    return { ...sourceConnectionFromUrl(this.url), ...this.via };
   }
 
   /** Starts both halves; what was stopped before goes on from the store. */
@@ -230,6 +234,5 @@ function sorted(rows: readonly (readonly unknown[])[]): string {
 }
 
 function logger(): ReturnType<typeof createLogger> {
-  const level = (process.env.SLUICE_TEST_LOG ?? logLevel) as 'error';
-  return createLogger({ service: 'test', level, clock: systemClock });
+  return createLogger({ service: 'test', level: logLevel, clock: systemClock });
 }

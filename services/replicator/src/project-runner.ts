@@ -107,6 +107,10 @@ export class ProjectRunner {
       await condition.interrupted('stalled', error.code).catch(() => {});
       return waitMs;
     }
+    if (isAppError(error, 'SOURCE_WAL_BUDGET')) {
+      this.reloadReason = error.code;
+      await this.dropOld(holding, await this.dependencies.store.readSource(project)).catch(() => {});
+    }
     // Whatever undoes the change, rows may have been missed meanwhile: what comes next is a new epoch.
     if (isAppError(error, 'SCHEMA_CHANGED')) this.reloadReason ??= 'SCHEMA_RELOADING';
     // L17: a broken invariant, or something that a person must put right, stops this project alone, with its last checkpoint.
@@ -307,8 +311,8 @@ export class ProjectRunner {
         const { voidTables } = this;
         if (voidTables.size > 0) await holding.condition.loading('SCHEMA_RELOADING');
         await redeploy({ holding, epoch, follower, wanted, voidTables, onProgress, onQueueCleared }, signal);
+        if (voidTables.size > 0) await holding.condition.live();
         this.voidTables = new Set();
-        await holding.condition.live();
         if (job.kind === 'deploy') job.settle();
       } catch (error) {
         if (signal.aborted) return;

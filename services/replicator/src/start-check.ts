@@ -9,7 +9,7 @@ import { identifySystem, timelineSwitch } from './source/identity.ts';
 import { readPublication } from './source/publication.ts';
 import { tableKey } from './source/quote.ts';
 import type { ServerFacts } from './source/server-facts.ts';
-import { dropSlot, readSlotState, type SlotState, terminateHolder } from './source/slot.ts';
+import { readSlotState, type SlotState, terminateHolder } from './source/slot.ts';
 import { readTableShapes } from './source/table-shapes.ts';
 
 export interface StartCheckOptions {
@@ -120,9 +120,8 @@ export async function watchSource(options: WatchOptions, signal: AbortSignal): P
     if (!slot || slot.isLost) throw new AppError('SLOT_LOST', { details: { slot: epoch.identity.slot } });
     events.lag(project, slot.retainedBytes);
     const { safeBytes, retainedBytes } = slot;
-    // L16: the customer's disk comes before our stream.
+    // L16: the customer's disk comes before our stream; whoever catches this drops the slot.
     if (retainedBytes > dependencies.tuning.walBytesMax) {
-      await dropSlot(session, epoch.identity.slot, clock);
       throw new AppError('SOURCE_WAL_BUDGET', { details: { retainedBytes } });
     }
     if (safeBytes !== undefined && safeBytes < (safeBytes + retainedBytes) * safeShareMin)

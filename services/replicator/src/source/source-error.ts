@@ -32,7 +32,8 @@ export function connectError(cause: unknown): AppError {
   if (TLS_PROBLEM.test(code) || /SSL connection/.test(messageOf(cause))) {
     return new AppError('SOURCE_TLS', { internal: messageOf(cause), cause });
   }
-  if (/^SASL/.test(messageOf(cause))) return new AppError('SOURCE_PASSWORD', { internal: messageOf(cause), cause });
+  if (messageOf(cause).startsWith('SASL'))
+    return new AppError('SOURCE_PASSWORD', { internal: messageOf(cause), cause });
   return sourceError(cause);
 }
 

@@ -77,7 +77,7 @@ export class WalStream {
   private largeHeader = 0;
   private sentAtHi = 0;
   private sentAtLo = 0;
-  private failure: unknown;
+  private failure: Error | undefined;
   private cancelWatch = (): void => {};
   private passOn: (message: Buffer) => void = () => {};
   private sendPayload: (payload: Uint8Array<ArrayBuffer>) => void = () => {};
@@ -147,7 +147,7 @@ export class WalStream {
   }
 
   private fail(error: unknown): void {
-    this.failure ??= error;
+    this.failure ??= error instanceof Error ? error : new Error('thrown without an error', { cause: error });
     this.plainSocket?.destroy();
   }
 

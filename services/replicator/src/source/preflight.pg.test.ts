@@ -1,0 +1,106 @@
+import { Secret } from '@sluice/config';
+import { freshCluster, freshDatabase, identifier, query } from '@sluice/testkit';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type SourceConnection, sourceConnectionFromUrl } from './connection.ts';
+import { type CheckResult, preflight, preflightError } from './preflight.ts';
+
+let database: Awaited<ReturnType<typeof freshDatabase>>;
+const role = `limited_${process.pid}`;
+
+beforeAll(async () => {
+  database = await freshDatabase('preflight');
+  await query(
+    database.url,
+    `create role ${role} login password 'right' nosuperuser;
+     create table good (id int primary key); alter table good replica identity full; grant select on good to ${role};
+     create table "No Identity" (id int primary key);
+     create table "No ""Key""" (id int); alter table "No ""Key""" replica identity full;
+     create table hidden (id int primary key); alter table hidden replica identity full;
+     alter table hidden enable row level security; grant select on hidden to ${role};
+     create view a_view as select 1 as id;`,
+  );
+});
+afterAll(async () => {
+  await query(database.url, `drop owned by ${role}; drop role ${role}`);
+  await database[Symbol.asyncDispose]();
+});
+
+function owner(): SourceConnection {
+  return sourceConnectionFromUrl(database.url);
+}
+function table(name: string): { schema: string; name: string } {
+  return { schema: 'public', name };
+}
+function failedOf(results: readonly CheckResult[]): Record<string, string | undefined> {
+  return Object.fromEntries(results.filter(({ ok }) => !ok).map(({ check, code }) => [check, code]));
+}
+function sqlOf(results: readonly CheckResult[], check: string): string | undefined {
+  return results.find((result) => result.check === check)?.sql;
+}
+
+describe('preflight', () => {
+  it('passes a source that is ready, and warns when slots may keep WAL without bound', async () => {
+    const results = await preflight(owner(), [table('good')]);
+    expect(failedOf(results)).toEqual({});
+    expect(preflightError(results)).toBeUndefined();
+    expect(results.find(({ check }) => check === 'wal-budget')).toMatchObject({ ok: true, code: 'SOURCE_WAL_BUDGET' });
+  });
+
+  it('reports every problem of every table at once, with what to run', async () => {
+    const results = await preflight(owner(), ['good', 'No Identity', 'No "Key"', 'a_view', 'nowhere'].map(table));
+    expect(failedOf(results)).toEqual({
+      tables: 'SOURCE_TABLE_MISSING',
+      'replica-identity': 'SOURCE_REPLICA_IDENTITY',
+      'primary-key': 'SOURCE_PRIMARY_KEY',
+    });
+    expect(sqlOf(results, 'replica-identity')).toBe('ALTER TABLE "public"."No Identity" REPLICA IDENTITY FULL;');
+    expect(preflightError(results)).toMatchObject({
+      code: 'SOURCE_TABLE_MISSING',
+      details: { failed: ['tables', 'replica-identity', 'primary-key'] },
+    });
+    await query(database.url, sqlOf(results, 'replica-identity') ?? '');
+    expect(failedOf(await preflight(owner(), [table('No Identity')]))).toEqual({});
+  });
+
+  it('says what a role without rights needs, and changes nothing', async () => {
+    const limited = { ...owner(), user: role, password: new Secret('right') };
+    const results = await preflight(limited, [table('No Identity'), table('good'), table('hidden')]);
+    expect(failedOf(results)).toMatchObject({
+      'replication-role': 'SOURCE_ROLE_REPLICATION',
+      select: 'SOURCE_SELECT_DENIED',
+      'row-security': 'SOURCE_ROW_SECURITY',
+      publish: 'SOURCE_PUBLICATION_DENIED',
+    });
+    expect(sqlOf(results, 'replication-role')).toBe(`ALTER ROLE ${identifier(role)} REPLICATION;`);
+    for (const check of ['replication-role', 'select', 'publish'])
+      await query(database.url, sqlOf(results, check) ?? '');
+    expect(failedOf(await preflight(limited, [table('No Identity'), table('good')]))).toEqual({});
+    expect(await query(database.url, 'select 1 from pg_publication')).toEqual([]);
+  });
+
+  it('tells an unreachable server, a wrong password and a missing database apart', async () => {
+    const cases: readonly [Partial<SourceConnection>, string, string][] = [
+      [{ port: 1 }, 'reachable', 'SOURCE_UNREACHABLE'],
+      [{ host: 'no-such-host.invalid' }, 'reachable', 'SOURCE_UNREACHABLE'],
+      [{ password: new Secret('wrong') }, 'password', 'SOURCE_PASSWORD'],
+      [{ database: 'nowhere' }, 'reachable', 'SOURCE_DATABASE_MISSING'],
+      [{ tls: { kind: 'verify-full', ca: undefined } }, 'reachable', 'SOURCE_TLS'],
+    ];
+    for (const [change, check, code] of cases) {
+      const results = await preflight({ ...owner(), ...change }, [table('good')]);
+      expect(failedOf(results)).toEqual({ [check]: code });
+      expect(JSON.stringify(results)).not.toContain('wrong');
+    }
+  });
+
+  it('finds a server that is not set up for it', async () => {
+    await using cluster = await freshCluster({ wal_level: 'replica', max_replication_slots: 1, max_wal_senders: 1 });
+    const results = await preflight(sourceConnectionFromUrl(cluster.url));
+    expect(failedOf(results)).toEqual({
+      'wal-level': 'SOURCE_WAL_LEVEL',
+      slots: 'SOURCE_SLOTS_FULL',
+      senders: 'SOURCE_SENDERS_FULL',
+    });
+    expect(sqlOf(results, 'wal-level')).toBe("ALTER SYSTEM SET wal_level = 'logical';");
+  });
+});
