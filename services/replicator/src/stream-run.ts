@@ -24,7 +24,9 @@ const framesInFlightMax = 2;
 /** Looks this often whether a frame that waits should go. */
 const flushCheckMs = 5;
 /** While catching up a frame that is not full waits for more this long. */
-const behindFrameAgeMaxMs = 250;
+const behindFrameAgeMaxMs = 750;
+/** And is handed over when nothing has come for this long: shorter pauses are the server's, in the middle of a backlog. */
+const behindIdleMs = 25;
 /** A live frame that waits for those on their way goes at last. */
 const liveFrameAgeMaxMs = 20;
 
@@ -136,7 +138,7 @@ export class StreamRun {
       this.cancelTimer = undefined;
       if (this.openSinceMs === undefined) return;
       const nowMs = this.options.clock.monotonicMs();
-      const isIdle = nowMs - this.lastChunkMs >= flushCheckMs;
+      const isIdle = nowMs - this.lastChunkMs >= behindIdleMs;
       const ageMaxMs = this.isCatchingUp ? behindFrameAgeMaxMs : liveFrameAgeMaxMs;
       if ((this.isCatchingUp && isIdle) || nowMs - this.openSinceMs >= ageMaxMs) this.assembler.flushCompleted();
       else this.armTimer();
