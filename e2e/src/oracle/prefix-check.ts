@@ -42,7 +42,7 @@ export class PrefixCheck {
   /** The present state of the source is the first that a client may show. */
   static async begin(tenant: Tenant, users: readonly Claims[]): Promise<PrefixCheck> {
     const check = new PrefixCheck(tenant, users);
-    await check.#ask(tenant.source.tick);
+    await check.look();
     return check;
   }
 
@@ -61,6 +61,11 @@ export class PrefixCheck {
     const tick = await this.#tenant.source.commit(...statements);
     await this.#ask(tick);
     return tick;
+  }
+
+  /** Asks the oracle without a commit, where the rules have changed since the last one. */
+  look(): Promise<void> {
+    return this.#ask(this.#tenant.source.tick);
   }
 
   async #ask(tick: number): Promise<void> {

@@ -96,8 +96,10 @@ class History {
     const isPresent = this.#tenant.streams.includes(EXTRA_STREAM);
     this.#check.unsettled.add(EXTRA_STREAM.table);
     const deploying = this.#tenant.deploy(isPresent ? RANDOM_STREAMS : [...RANDOM_STREAMS, EXTRA_STREAM]);
+    await this.#check.look();
     for (let i = 0; i < 3; i++) await this.#commit(this.#statements.transaction());
     await deploying;
+    await this.#check.look();
   }
 
   async #restartProject(): Promise<void> {

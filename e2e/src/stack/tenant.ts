@@ -73,10 +73,10 @@ export class Tenant implements AsyncDisposable {
   /** Makes `streams` the rules that serve; resolves when they do. */
   async deploy(streams: readonly StreamSpec[]): Promise<void> {
     const wanted = [TICKS_STREAM, ...streams];
-    const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
-    this.#rulesVersion++;
     this.visibleStreams = [...new Set([...this.streams, ...wanted])];
     try {
+      const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
+      this.#rulesVersion++;
       await this.#host.deploy(this.project, rules, this.#rulesVersion);
       this.streams = wanted;
     } finally {
