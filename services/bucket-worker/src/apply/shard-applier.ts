@@ -103,7 +103,7 @@ export class ShardApplier {
     const { frame } = taken;
     let evaluated = prepared;
     try {
-      for (let attempt = 0; attempt < EVALUATIONS_MAX; attempt++) {
+      for (let attempt = 0; attempt < EVALUATIONS_MAX; ) {
         if (this.isStale || this.state?.epoch !== frame.epoch) await this.reload(frame.epoch);
         const { state } = this;
         if (!state) return this.drop(taken);
@@ -114,7 +114,10 @@ export class ShardApplier {
           evaluated?.result.release();
           evaluated = { state, before: state.applied, result: evaluate(state, frame, state.applied) };
         }
-        if (await this.isCommitted(taken, evaluated)) return;
+        const end = await this.commit(taken, evaluated);
+        if (end === 'ended') return;
+        // A schema may take as long to be put right as the source is out of reach.
+        if (end === 'again') attempt++;
       }
     } finally {
       evaluated?.result.release();
@@ -122,18 +125,23 @@ export class ShardApplier {
     assert(false, 'a frame finds the streams and the position that it was evaluated for');
   }
 
-  /** True when the frame has come to its end, one way or another; false when it must be looked at again. */
-  private async isCommitted(taken: TakenFrame, evaluated: Evaluated): Promise<boolean> {
+  /** Whether the frame has come to its end, one way or another, must be evaluated again, or waited for its schema. */
+  private async commit(taken: TakenFrame, evaluated: Evaluated): Promise<'ended' | 'again' | 'waited'> {
     const { frame } = taken;
     const { mismatches } = evaluated.result;
-    if (frame.kind === 'snapshot') return this.commitSnapshot(taken, frame, evaluated);
-    if (mismatches.length === 0 || evaluated.state.held) return this.commitStream(taken, frame, evaluated);
+    if (frame.kind === 'snapshot') {
+      await this.commitSnapshot(taken, frame, evaluated);
+      return 'ended';
+    }
+    if (mismatches.length === 0 || evaluated.state.held)
+      return (await this.isCommitted(taken, frame, evaluated)) ? 'ended' : 'again';
     await this.schemaWait.wait(mismatches);
     this.isStale = true;
-    return false;
+    return 'waited';
   }
 
-  private async commitStream(taken: TakenFrame, frame: StreamFrame, evaluated: Evaluated): Promise<boolean> {
+  /** False when streams or the applied position are others than the frame was evaluated for. */
+  private async isCommitted(taken: TakenFrame, frame: StreamFrame, evaluated: Evaluated): Promise<boolean> {
     const { store, clock, events, project } = this.options;
     const { state, before, result } = evaluated;
     const begunMs = clock.monotonicMs();
@@ -176,7 +184,7 @@ export class ShardApplier {
     if (checkpoint?.epoch === frame.epoch) this.announcements.checkpoint(checkpoint, frame.prev.lsn);
   }
 
-  private async commitSnapshot(taken: TakenFrame, frame: SnapshotFrame, evaluated: Evaluated): Promise<boolean> {
+  private async commitSnapshot(taken: TakenFrame, frame: SnapshotFrame, evaluated: Evaluated): Promise<void> {
     const { store, events, project, wakeUps } = this.options;
     const { state, result } = evaluated;
     const isKnown = frame.streams.every((stream) => state.evaluator.streams.includes(stream));
@@ -191,7 +199,6 @@ export class ShardApplier {
     const { streams, part } = frame;
     const told = isRefused ? ('refused' as const) : ('applied' as const);
     wakeUps.publish({ kind: 'snapshot-part', project, streams, table: commit.table, part, outcome: told });
-    return true;
   }
 
   private async reload(epoch: Epoch): Promise<void> {
