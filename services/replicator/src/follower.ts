@@ -9,8 +9,7 @@ import { AppliedTracker } from './progress/applied-tracker.ts';
 import { Backoff } from './progress/backoff.ts';
 import { type StartPoint, startPointOf } from './progress/start-point.ts';
 import { runTogether } from './run-together.ts';
-import { tablesOfPlans } from './schema/plan-tables.ts';
-import { fitRelation } from './schema/relation-fit.ts';
+import { StreamBook } from './schema/stream-book.ts';
 import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
 import { emitMessage, HEARTBEAT } from './source/heartbeat.ts';
 import { quoteTable, tableKey } from './source/quote.ts';
@@ -46,6 +45,8 @@ interface Activation {
 const messageBytesMax = 64 << 20;
 /** Wake-ups may be lost: the store is asked this often while something is on its way. */
 const appliedPollMs = 500;
+/** A frame may be refused again at once; the stream does not begin anew more often than this. */
+const gapPauseMs = 50;
 const ZERO = lsnFromBigint(0n);
 /** Codes after which an epoch cannot go on: whoever runs the follower begins a new one. */
 export const ENDS_EPOCH: ReadonlySet<string> = new Set([
@@ -63,22 +64,17 @@ export const ENDS_EPOCH: ReadonlySet<string> = new Set([
 export class Follower {
   private readonly options: FollowerOptions;
   private readonly tracker: AppliedTracker;
-  private streams: readonly StreamRecord[];
-  /** Plans of the streams in use; of those that are about to be added; and of those since their activation was read. */
-  private plans: readonly StreamPlan[];
-  private pending: readonly StreamPlan[] = [];
-  private added: readonly StreamPlan[] = [];
-  /** A table changed again while streams that read it are being added. */
-  private hasOvertaken = false;
+  /** The streams of the epoch, those included that are being added. */
+  readonly streams: StreamBook;
   private activation: Activation | undefined;
+  private turn: Promise<void> = Promise.resolve();
   private everyCommitUntil: Lsn | 'unknown' | undefined;
   private current: { readonly run: StreamRun; readonly session: SourceSession } | undefined;
   private lastBarrierMs = 0;
 
   constructor(options: FollowerOptions) {
     this.options = options;
-    this.streams = options.streams;
-    this.plans = options.streams.map(planOf);
+    this.streams = new StreamBook(options.streams);
     this.tracker = new AppliedTracker(trackerStart(shardOf(options.epoch)));
   }
 
@@ -98,7 +94,10 @@ export class Follower {
           await this.streamOnce(signal, () => backoff.reset());
         } catch (error) {
           if (signal.aborted) return;
-          if (isAppError(error, 'STORE_GAP')) continue;
+          if (isAppError(error, 'STORE_GAP')) {
+            await delay(clock, gapPauseMs, signal);
+            continue;
+          }
           if (!isAppError(error) || ENDS_EPOCH.has(error.code) || error.definition.retry !== 'retry') throw error;
           const waitMs = backoff.nextMs();
           this.options.disconnected(error);
@@ -145,8 +144,7 @@ export class Follower {
   ): Promise<void> {
     const { current } = this;
     if (!current) throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to activate streams on' });
-    this.pending = plans;
-    this.hasOvertaken = false;
+    this.streams.announce(plans);
     this.refit();
     const isRead = new AbortController();
     let outcome: { readonly error: unknown } | 'done' | undefined;
@@ -185,25 +183,27 @@ export class Follower {
 
   /** The set of streams changed. */
   setStreams(streams: readonly StreamRecord[]): void {
-    this.streams = streams;
-    this.pending = [];
-    this.added = [];
-    this.plans = streams.map(planOf);
+    this.streams.set(streams);
     this.refit();
   }
 
-  /** What the publication must hold. */
-  private get tables(): SourceTable[] {
-    return tablesOfPlans([...this.plans, ...this.added]);
+  /** Replaces the set of streams by `change`, with no hold of the streams before in between. */
+  switchTo(streams: readonly StreamRecord[], change: () => Promise<void>): Promise<void> {
+    return this.inTurn(async () => {
+      this.setStreams(streams);
+      await change();
+    });
   }
 
-  /** The streams that are being added cannot read their tables any more. */
-  get isOvertaken(): boolean {
-    return this.hasOvertaken;
+  /** Holds and switches change the same state of the store, so that one waits for the other. */
+  private async inTurn(work: () => Promise<void>): Promise<void> {
+    const mine = this.turn.then(work);
+    this.turn = mine.catch(() => {});
+    await mine;
   }
 
   private refit(): void {
-    this.current?.run.assembler.relations.setUsed((message) => this.isUsed(message));
+    this.current?.run.assembler.relations.setUsed((message) => this.streams.isUsed(message));
   }
 
   private async streamOnce(signal: AbortSignal, connected: () => void): Promise<void> {
@@ -226,7 +226,7 @@ export class Follower {
       facts,
       epoch,
       start,
-      tables: this.tables,
+      tables: this.streams.tables,
       signal,
     });
     const run = this.startRun(connection, start, facts.walSenderTimeoutMs);
@@ -241,7 +241,8 @@ export class Follower {
         (stop) => this.keepMoving(session, stop),
         (stop) => this.pollApplied(stop),
         (stop) => this.watchGaps(stop),
-        (stop) => watchSource({ dependencies, project, session, epoch, tables: () => this.tables, tableTouched }, stop),
+        (stop) =>
+          watchSource({ dependencies, project, session, epoch, tables: () => this.streams.tables, tableTouched }, stop),
         (stop) => failWhenEnded(session, stop),
       ]);
     } finally {
@@ -299,35 +300,28 @@ export class Follower {
 
   /** @throws AppError SCHEMA_RELOADING when nobody may see rows of this form */
   private judgeRelation(message: RelationMessage, previous: RelationMessage | undefined): boolean {
-    const readers = [...this.plans, ...this.added];
-    const wasUsed = previous !== undefined && fitRelation(readers, previous).isUsed;
-    const fit = fitRelation(readers, message);
-    if (fit.isUsed && message.replicaIdentity !== 'f') throw reloading(message, 'replica identity is not FULL');
-    if (wasUsed && !fit.isUsed) this.voidTable(previous);
-    if (fit.misfits.length > 0) this.voidTable(message);
-    const isRenamed = previous !== undefined && fitRelation(this.added, previous).isUsed && !fit.isUsed;
-    if (isRenamed || fitRelation(this.added, message).misfits.length > 0) this.hasOvertaken = true;
-    if (wasUsed || fit.isUsed) this.options.tableTouched();
-    return this.isUsed(message);
-  }
-
-  /** Rows of a table that only pending streams read are wanted from their activation on, which may come at any moment. */
-  private isUsed(message: RelationMessage): boolean {
-    return fitRelation([...this.plans, ...this.pending, ...this.added], message).isUsed;
+    const verdict = this.streams.judge(message, previous);
+    if (verdict.kind === 'unreadable') {
+      throw new AppError('SCHEMA_RELOADING', { internal: verdict.why, details: { table: quoteTable(message) } });
+    }
+    if (verdict.kind === 'voided') this.voidTable(verdict.table, verdict.isVoid);
+    if (verdict.kind === 'voided' || verdict.isRead) this.options.tableTouched();
+    return this.streams.isUsed(message);
   }
 
   /**
-   * Streams cannot read a table's rows from here on. What was committed before goes out as usual; then checkpoints are held, and
-   * the worker leaves these rows out until other streams have taken the place of those that read the table.
+   * What was committed before goes out as usual; then checkpoints are held, and the worker leaves the table's rows out until
+   * other streams have taken the place of those that read it.
    */
-  private voidTable(table: SourceTable): void {
+  private voidTable(table: SourceTable, isVoid: () => boolean): void {
     const { dependencies, project, token, epoch } = this.options;
-    const isServing = this.streams.some((stream) => stream.visibleAfter !== undefined);
-    if (!isServing || !this.current) throw reloading(table, 'changed while it is loaded');
-    this.current.run.outbox.addStep(async () => {
+    const hold = async (): Promise<void> => {
+      // By now other streams may have taken their place; a hold would then never be lifted.
+      if (!isVoid()) return;
       await dependencies.store.holdCheckpoints(project, token, epoch.epoch, true);
       dependencies.wakeUps.publish({ kind: 'streams', project });
-    });
+    };
+    this.current?.run.outbox.addStep(() => this.inTurn(hold));
     this.options.tableVoided(tableKey(table));
   }
 
@@ -335,8 +329,7 @@ export class Follower {
     const { activation, current } = this;
     if (activation?.name !== content || !current) return;
     this.activation = undefined;
-    this.added = this.pending;
-    this.pending = [];
+    this.streams.activate();
     this.everyCommitUntil = 'unknown';
     current.run.assembler.barrierAtEveryCommit('unknown');
     current.run.outbox.addStep(() => activation.run(commitLsn));
@@ -406,10 +399,6 @@ async function failWhenEnded(session: SourceSession, signal: AbortSignal): Promi
   if (!signal.aborted) throw new AppError('SOURCE_UNREACHABLE', { internal: 'the source ended our session' });
 }
 
-function reloading(table: SourceTable, internal: string): AppError {
-  return new AppError('SCHEMA_RELOADING', { internal, details: { table: quoteTable(table) } });
-}
-
 function shardOf(epoch: EpochRecord): ShardRecord {
   const [shard] = epoch.shards;
   assert(shard, 'an epoch that is followed has a shard');
@@ -422,8 +411,4 @@ function trackerStart(shard: ShardRecord): ConstructorParameters<typeof AppliedT
     barrierEndLsn: start.mustRepeat ? shard.barrier.endLsn : ZERO,
     previousBarrierEndLsn: start.confirmedMax ?? ZERO,
   };
-}
-function planOf(stream: StreamRecord): StreamPlan {
-  // Plans are written by the rules compiler and come back as they were stored.
-  return stream.plan as StreamPlan;
 }

@@ -33,7 +33,7 @@ export class ProjectRunner {
   private reloadReason: string | undefined;
   private follower: Follower | undefined;
   /** Tables, as `schema.table`, that the serving streams can no longer read, or whose rows are no longer those copied. */
-  private voidTables = new Set<string>();
+  private readonly voidTables = new Set<string>();
   private republish = (): void => {};
 
   constructor(dependencies: Dependencies, project: ProjectId, holder: string) {
@@ -212,7 +212,7 @@ export class ProjectRunner {
     wakeUps.publish({ kind: 'streams', project });
     follower.setStreams(await streamsInUse(holding, epoch));
     this.reloadReason = undefined;
-    this.voidTables = new Set();
+    this.voidTables.clear();
     await this.firstCheckpoint(follower, epoch, signal);
     await condition.live();
     job?.onProgress({ step: 'live', rowsDone: 0, rowsEstimate: 0 });
@@ -267,6 +267,7 @@ export class ProjectRunner {
       tableTouched: () => this.jobs.touch(),
       tableVoided: (table) => {
         this.voidTables.add(table);
+        void condition.loading('SCHEMA_RELOADING').catch(ignore);
         this.jobs.touch();
       },
       queueCleared: () => this.republish(),
@@ -311,8 +312,7 @@ export class ProjectRunner {
         const { voidTables } = this;
         if (voidTables.size > 0) await holding.condition.loading('SCHEMA_RELOADING');
         await redeploy({ holding, epoch, follower, wanted, voidTables, onProgress, onQueueCleared }, signal);
-        if (voidTables.size > 0) await holding.condition.live();
-        this.voidTables = new Set();
+        if (holding.condition.isLoading && voidTables.size === 0) await holding.condition.live();
         if (job.kind === 'deploy') job.settle();
       } catch (error) {
         if (signal.aborted) return;

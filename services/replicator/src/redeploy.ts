@@ -24,9 +24,9 @@ export interface RedeployOptions {
   readonly wanted: readonly StreamPlan[];
   /**
    * Tables, as `schema.table`, whose copy is void: their streams are copied again whatever their content, while checkpoints are
-   * held. It may grow while this runs.
+   * held. It may grow while this runs; the switch empties it.
    */
-  readonly voidTables: ReadonlySet<string>;
+  readonly voidTables: Set<string>;
   readonly onProgress: (progress: DeployProgress) => void;
   readonly onQueueCleared: (republish: () => void) => void;
 }
@@ -46,7 +46,10 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
   const isVoid = (stream: StreamPlan): boolean =>
     tablesOfPlans([stream]).some((table) => options.voidTables.has(tableKey(table)));
   const plan = planDeployment(visible, wanted, isVoid);
-  if (plan.added.length === 0 && plan.dropped.length === 0) return;
+  if (plan.added.length === 0 && plan.dropped.length === 0) {
+    options.voidTables.clear();
+    return;
+  }
   const connection = await dependencies.sourceOf(project);
   await using session = await openSession(connection);
   const { publication } = epoch.identity;
@@ -61,11 +64,14 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
     if (options.voidTables.size > 0) await store.holdCheckpoints(project, token, epoch.epoch, true);
     if (plan.added.length > 0) ({ streams: added, shapes } = await addLoaded(options, plan.added, signal));
     await faultPoint('streams loaded');
-    if (follower.isOvertaken || plan.kept.some((stream) => isVoid(stream.plan as StreamPlan))) {
+    if (follower.streams.isOvertaken || plan.kept.some((stream) => isVoid(stream.plan as StreamPlan))) {
       throw new AppError('SCHEMA_RELOADING', { internal: 'changed again' });
     }
     const numbers = (streams: readonly StreamRecord[]) => streams.map(({ stream }) => stream);
-    await store.switchStreams(project, token, epoch.epoch, { show: numbers(added), drop: numbers(plan.dropped) });
+    await follower.switchTo([...plan.kept, ...added], async () => {
+      await store.switchStreams(project, token, epoch.epoch, { show: numbers(added), drop: numbers(plan.dropped) });
+      options.voidTables.clear();
+    });
     events.switched(project, epoch.epoch);
   } catch (error) {
     // Dropping streams lifts the hold, which would show the void ones: then only a new epoch helps.

@@ -30,6 +30,10 @@ export class ConditionWriter {
     this.token = options.token;
   }
 
+  get isLoading(): boolean {
+    return this.base.state === 'loading';
+  }
+
   live(): Promise<void> {
     this.base = LIVE;
     return this.write(LIVE);

@@ -1,0 +1,91 @@
+import type { StreamRecord } from '@sluice/bucket-store';
+import type { RelationMessage } from '@sluice/pgoutput';
+import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
+import { tablesOfPlans } from './plan-tables.ts';
+import { fitRelation } from './relation-fit.ts';
+
+/** What the description of a table means for the streams that are followed. */
+export type RelationVerdict =
+  /** No stream reads it, or all that do can go on. */
+  | { readonly kind: 'fits'; readonly isRead: boolean }
+  /** Nobody may see its rows: old images are missing, or the streams that read it were never complete. */
+  | { readonly kind: 'unreadable'; readonly why: string }
+  /** Streams that serve cannot read it from here on. `isVoid` says whether that still holds for the streams of that moment. */
+  | { readonly kind: 'voided'; readonly table: SourceTable; readonly isVoid: () => boolean };
+
+/** The streams of an epoch as its stream is read, those included that are being added. Does not look at the store. */
+export class StreamBook {
+  private streams: readonly StreamRecord[] = [];
+  private plans: readonly StreamPlan[] = [];
+  /** About to be added; their activation was not read yet. */
+  private pending: readonly StreamPlan[] = [];
+  /** Being added, since their activation was read. */
+  private added: readonly StreamPlan[] = [];
+  private hasOvertaken = false;
+
+  constructor(streams: readonly StreamRecord[]) {
+    this.set(streams);
+  }
+
+  /** Every table that a stream reads: what the publication must hold. */
+  get tables(): SourceTable[] {
+    return tablesOfPlans(this.readers);
+  }
+  /** A table changed again, so that the streams that are being added cannot read it either. */
+  get isOvertaken(): boolean {
+    return this.hasOvertaken;
+  }
+
+  set(streams: readonly StreamRecord[]): void {
+    this.streams = streams;
+    // Plans are written by the rules compiler and come back as they were stored.
+    this.plans = streams.map(({ plan }) => plan as StreamPlan);
+    this.pending = [];
+    this.added = [];
+  }
+  announce(plans: readonly StreamPlan[]): void {
+    this.pending = plans;
+    this.hasOvertaken = false;
+  }
+  activate(): void {
+    this.added = this.pending;
+    this.pending = [];
+  }
+
+  /** Rows of a table that only announced streams read are wanted from their activation on, which may come at any moment. */
+  isUsed(message: RelationMessage): boolean {
+    return fitRelation([...this.readers, ...this.pending], message).isUsed;
+  }
+
+  /** Judges how a table is described now; `previous` is how this connection described it before. */
+  judge(message: RelationMessage, previous: RelationMessage | undefined): RelationVerdict {
+    const wasRead = previous !== undefined && fitRelation(this.readers, previous).isUsed;
+    const fit = fitRelation(this.readers, message);
+    if (fit.isUsed && message.replicaIdentity !== 'f') return unreadable('its replica identity is not FULL');
+    this.noteOvertaken(message, previous);
+    if (wasRead && !fit.isUsed) return this.voided(previous, () => fitRelation(this.readers, previous).isUsed);
+    if (fit.misfits.length > 0)
+      return this.voided(message, () => fitRelation(this.readers, message).misfits.length > 0);
+    return { kind: 'fits', isRead: wasRead || fit.isUsed };
+  }
+
+  private voided(table: SourceTable, isVoid: () => boolean): RelationVerdict {
+    const isServing = this.streams.some((stream) => stream.visibleAfter !== undefined);
+    if (!isServing) return unreadable('it changed while it is loaded');
+    return { kind: 'voided', table, isVoid };
+  }
+
+  private noteOvertaken(message: RelationMessage, previous: RelationMessage | undefined): void {
+    const fit = fitRelation(this.added, message);
+    const isRenamed = previous !== undefined && fitRelation(this.added, previous).isUsed && !fit.isUsed;
+    if (isRenamed || fit.misfits.length > 0) this.hasOvertaken = true;
+  }
+
+  private get readers(): StreamPlan[] {
+    return [...this.plans, ...this.added];
+  }
+}
+
+function unreadable(why: string): RelationVerdict {
+  return { kind: 'unreadable', why };
+}
