@@ -28,7 +28,7 @@ export interface LoggerOptions {
   readonly clock: Clock;
   /** Names of this service's own fields, beside `commonFields`. */
   readonly allow?: readonly string[];
-  /** Default: standard output. */
+  /** Default: standard output, written line by line before the call returns. */
   readonly destination?: DestinationStream;
 }
 
@@ -55,7 +55,8 @@ export function createLogger(options: LoggerOptions): Logger {
       timestamp: () => `,"time":"${new Date(clock.nowMs()).toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
     },
-    ...(options.destination ? [options.destination] : []),
+    // pino's own default writes in the background and flushes at exit past what is still in flight: out of order.
+    options.destination ?? pino.destination({ fd: process.stdout.fd, sync: true }),
   );
   return loggerOver(sink, new Set([...commonFields, ...(options.allow ?? [])]));
 }
