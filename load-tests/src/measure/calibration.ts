@@ -2,7 +2,7 @@ import { loadavg } from 'node:os';
 import { median } from './statistics.ts';
 
 /** Milliseconds that the loop below took on the machine of docs/performance.md when nothing else ran. */
-export const CALIBRATION_REFERENCE_MS = 60;
+export const CALIBRATION_REFERENCE_MS = 50;
 /** A run whose loop took longer than this many times the reference is marked noisy. */
 export const NOISY_FROM = 1.3;
 
