@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
+import { isGlobalUnicast } from '@sluice/egress';
 import { AppError } from '@sluice/errors';
-import { isGlobalUnicast } from './is-global-unicast.ts';
 
 /**
  * `hosted`: only public addresses, over verified TLS, because tenants choose whom we connect to. `local`: anything that

@@ -1,7 +1,8 @@
 import { lookup as resolveName } from 'node:dns';
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { isIP, type LookupFunction } from 'node:net';
+import { isGlobalUnicast } from '@sluice/egress';
 
 export interface FetchLimits {
   readonly timeoutMs: number;
@@ -22,7 +23,8 @@ export function fetchJson(url: string, limits: FetchLimits): Promise<unknown> {
   if (isPlain && !limits.allowPrivate) throw new Error('key set URL is not https');
   // Node does not resolve literals, so they never meet the lookup below.
   const literal = target.hostname.replace(/^\[|\]$/g, '');
-  if (isIP(literal) && !limits.allowPrivate && !isPublic(literal)) throw new Error('key set address is not public');
+  if (isIP(literal) && !limits.allowPrivate && !isGlobalUnicast(literal))
+    throw new Error('key set address is not public');
   const options: RequestOptions = {
     method: 'GET',
     headers: { accept: 'application/json' },
@@ -61,45 +63,9 @@ export function fetchJson(url: string, limits: FetchLimits): Promise<unknown> {
 const publicLookup: LookupFunction = (name, options, callback) => {
   resolveName(name, { ...options, all: true }, (error, addresses) => {
     if (error) callback(error, []);
-    else if (addresses.length === 0 || !addresses.every(({ address }) => isPublic(address)))
+    else if (addresses.length === 0 || !addresses.every(({ address }) => isGlobalUnicast(address)))
       callback(new Error('key set address is not public'), []);
     else if (options.all) callback(null, addresses);
     else callback(null, addresses[0]?.address ?? '', addresses[0]?.family);
   });
 };
-
-const notPublic = new BlockList();
-for (const [address, bits] of [
-  ['0.0.0.0', 8],
-  ['10.0.0.0', 8],
-  ['100.64.0.0', 10],
-  ['127.0.0.0', 8],
-  ['169.254.0.0', 16],
-  ['172.16.0.0', 12],
-  ['192.0.0.0', 24],
-  ['192.0.2.0', 24],
-  ['192.88.99.0', 24],
-  ['192.168.0.0', 16],
-  ['198.18.0.0', 15],
-  ['198.51.100.0', 24],
-  ['203.0.113.0', 24],
-  ['224.0.0.0', 3],
-] as const)
-  notPublic.addSubnet(address, bits, 'ipv4');
-
-/** Of IPv6 only 2000::/3 is global unicast; inside it, ranges that lead elsewhere are not. */
-const globalV6 = new BlockList();
-globalV6.addSubnet('2000::', 3, 'ipv6');
-const notPublicV6 = new BlockList();
-for (const [address, bits] of [
-  ['2001::', 23],
-  ['2001:db8::', 32],
-  ['2002::', 16],
-] as const)
-  notPublicV6.addSubnet(address, bits, 'ipv6');
-
-/** Whether an IP literal is a global unicast address. */
-export function isPublic(address: string): boolean {
-  if (isIP(address) === 4) return !notPublic.check(address, 'ipv4');
-  return globalV6.check(address, 'ipv6') && !notPublicV6.check(address, 'ipv6');
-}
