@@ -213,6 +213,7 @@ export const textFamilies: readonly TypeFamily[] = [
       sampleOfText('a_circle', 'circle', '<(0,0),1.5>'),
       sampleOfText('a_tsvector', 'tsvector', "'a':1A 'fat cat':2"),
       sampleOfText('a_tsquery', 'tsquery', "'fat' & !'rat':*"),
+      sampleOfText('an_xml', 'xml', '<a b="1">é &amp; ü</a>', 'a <b/> c'),
       sampleOfText('a_pg_lsn', 'pg_lsn', '16/B374D848'),
       sampleOfText('an_xid8', 'xid8', '18446744073709551615'),
       sampleOfText('a_jsonpath', 'jsonpath', '$."a"[*]?(@ > 1)'),

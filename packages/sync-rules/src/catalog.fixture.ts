@@ -61,6 +61,7 @@ export function table(
     replicaIdentity: 'full',
     columns,
     primaryKey: ['id'],
+    hasInheritors: false,
     ...options,
   };
 }
@@ -104,6 +105,7 @@ export const catalog: Catalog = {
     table('a_view', [column('id', 'integer')], { kind: 'v', primaryKey: [] }),
     table('a_foreign', [column('id', 'integer')], { kind: 'f' }),
     table('parts', [column('id', 'integer')], { kind: 'p' }),
+    table('animals', [column('id', 'integer')], { hasInheritors: true }),
     table('scratch', [column('id', 'integer')], { persistence: 'unlogged' }),
     table('archived', [column('id', 'uuid'), column('title', 'text')]),
   ],

@@ -121,6 +121,8 @@ export interface CatalogTable extends SourceTable {
   readonly columns: readonly CatalogColumn[];
   /** Primary key column names in key order; empty when there is none. */
   readonly primaryKey: readonly string[];
+  /** Other tables inherit from it, partitions not counted: a query of it shows rows that are not its own. */
+  readonly hasInheritors: boolean;
 }
 export interface CatalogColumn extends SourceColumn {
   /** format_type(atttypid, atttypmod). */

@@ -58,6 +58,7 @@ const refused: readonly (readonly [code: string, query: string])[] = [
   ['RULES_TABLE_UNSUPPORTED', 'SELECT * FROM «a_foreign»'],
   ['RULES_TABLE_UNSUPPORTED', 'SELECT * FROM «parts»'],
   ['RULES_TABLE_UNSUPPORTED', 'SELECT * FROM «scratch»'],
+  ['RULES_TABLE_UNSUPPORTED', 'SELECT * FROM «animals»'],
   ['RULES_TABLE_NO_KEY', 'SELECT * FROM «no_key»'],
   // Conditions
   ['RULES_CONDITION_UNSUPPORTED', "SELECT id FROM tasks WHERE «title LIKE 'a%'»"],

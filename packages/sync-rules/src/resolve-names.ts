@@ -36,6 +36,13 @@ export function resolveTable(catalog: Catalog, from: FromTable, sink: Diagnostic
           : 'Read the ordinary tables that its rows come from.',
     });
   }
+  if (table.hasInheritors) {
+    return sink.refuse(from.span, {
+      code: 'RULES_TABLE_UNSUPPORTED',
+      message: `Other tables inherit from ${quoted(from.name)}: their rows, which a query of it shows, live elsewhere.`,
+      hint: `Give each table that inherits from it a stream of its own, or run ALTER TABLE ... NO INHERIT ${quoted(schema)}.${quoted(from.name)}.`,
+    });
+  }
   if (table.primaryKey.length > 0) return table;
   return sink.refuse(from.span, {
     code: 'RULES_TABLE_NO_KEY',

@@ -46,6 +46,12 @@ const connectionCodes = defineCodes({
     how: 'Use the direct address of the database, usually another host name or port 5432.',
     retry: 'wait',
   },
+  SOURCE_ENCODING: {
+    what: 'The text of the database cannot be had as UTF-8.',
+    who: 'tenant',
+    how: 'Use a database whose encoding is UTF8 or one that Postgres converts to it. SQL_ASCII vouches for no encoding: dump such a database and restore it into one with ENCODING UTF8; bytes that are not UTF-8 are named by the restore.',
+    retry: 'wait',
+  },
   SOURCE_STANDBY: {
     what: 'The server is a standby, on which no publication can be made.',
     who: 'tenant',
@@ -191,9 +197,9 @@ const streamCodes = defineCodes({
     retry: 'retry',
   },
   SOURCE_ROW_OVERSIZED: {
-    what: 'A row is larger than a row may be and was left out.',
+    what: 'A row of a source table, all its columns together, is larger than we read, and was left out of every stream.',
     who: 'tenant',
-    how: 'Keep large values out of synced tables. Table: {table}; the largest row may have {bytesMax} bytes.',
+    how: 'Keep large values out of synced tables, also in columns that no stream selects. Table: {table}; the largest row may have {bytesMax} bytes. A row that is smaller but whose selected columns are too large for clients is reported as ROW_TOO_LARGE.',
     retry: 'give-up',
   },
   SOURCE_LAGGING: {

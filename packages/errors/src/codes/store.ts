@@ -2,9 +2,9 @@ import { defineCodes } from '../code.ts';
 
 export const storeCodes = defineCodes({
   ROW_TOO_LARGE: {
-    what: 'A row is larger than a synced row may be; it was left out, and the stream goes on.',
+    what: 'A row of a stream, with the columns that the stream selects, is larger than clients take; it was left out of that stream.',
     who: 'tenant',
-    how: 'Make the row smaller, or leave its large columns out of the stream. Largest encoded row: {bytesMax} bytes.',
+    how: 'Make the row smaller, or leave its large columns out of the stream. Largest encoded row: {bytesMax} bytes. A row that is too large before any column is left out is reported as SOURCE_ROW_OVERSIZED.',
     retry: 'give-up',
   },
   STORE_FENCED: {

@@ -12,6 +12,7 @@ interface ColumnRow {
   readonly persistence: string;
   readonly identity: string;
   readonly key: string[];
+  readonly hasInheritors: boolean;
   readonly column: string | null;
   readonly typeOid: number;
   readonly typmod: number;
@@ -41,6 +42,7 @@ SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, c.re
     JOIN pg_catalog.pg_attribute ka ON ka.attrelid = i.indrelid AND ka.attnum = k.attnum
     WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
   ), '{}') AS key,
+  c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid) AS "hasInheritors",
   a.attname AS column, a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS typmod,
   pg_catalog.format_type(a.atttypid, a.atttypmod) AS "pgType", a.attnotnull AS "notNull",
   a.attgenerated <> '' AS generated, COALESCE(NOT co.collisdeterministic, false) AS nondeterministic,
@@ -83,6 +85,7 @@ function tableFromRow(row: ColumnRow): CatalogTable & { readonly columns: Catalo
     replicaIdentity: identityFromLetter(row.identity),
     columns: [],
     primaryKey: row.key,
+    hasInheritors: row.hasInheritors,
   };
 }
 

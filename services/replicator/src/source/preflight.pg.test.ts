@@ -93,6 +93,29 @@ describe('preflight', () => {
     }
   });
 
+  it.each(['SQL_ASCII', 'MULE_INTERNAL'])('refuses a database in %s, whose text may not be UTF-8', async (encoding) => {
+    const name = `${database.name}_${encoding.toLowerCase()}`;
+    await query(
+      database.url,
+      `create database ${name} template template0 encoding '${encoding}' locale_provider libc locale 'C'`,
+    );
+    const results = await preflight({ ...owner(), database: name });
+    await query(database.url, `drop database ${name}`);
+    expect(failedOf(results)).toEqual({ encoding: 'SOURCE_ENCODING' });
+    expect(results.find(({ check }) => check === 'encoding')?.message).toContain('ENCODING UTF8');
+  });
+
+  it('takes a database whose encoding Postgres converts', async () => {
+    const name = `${database.name}_latin1`;
+    await query(
+      database.url,
+      `create database ${name} template template0 encoding 'LATIN1' locale_provider libc locale 'C'`,
+    );
+    const results = await preflight({ ...owner(), database: name });
+    await query(database.url, `drop database ${name}`);
+    expect(failedOf(results)).toEqual({});
+  });
+
   it('finds a server that is not set up for it', async () => {
     await using cluster = await freshCluster({ wal_level: 'replica', max_replication_slots: 1, max_wal_senders: 1 });
     const results = await preflight(sourceConnectionFromUrl(cluster.url));

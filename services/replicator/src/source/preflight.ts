@@ -63,9 +63,14 @@ function warned(check: string, code: Code): CheckResult {
   return { check, ok: true, code, message: `${error.publicMessage} ${error.remedy}` };
 }
 
+const checkByConnectCode: Readonly<Partial<Record<Code, string>>> = {
+  SOURCE_PASSWORD: 'password',
+  SOURCE_ENCODING: 'encoding',
+};
+
 function connectFailure(error: unknown): CheckResult {
   if (!isAppError(error)) throw error;
-  return failed(error.code === 'SOURCE_PASSWORD' ? 'password' : 'reachable', error.code);
+  return failed(checkByConnectCode[error.code] ?? 'reachable', error.code);
 }
 
 function serverChecks(facts: ServerFacts): CheckResult[] {
@@ -74,6 +79,8 @@ function serverChecks(facts: ServerFacts): CheckResult[] {
   return [
     passed('password'),
     major >= 13 && major <= 18 ? passed('version') : failed('version', 'SOURCE_VERSION', { version: facts.version }),
+    // The server hands out the bytes of such a database as they are, whatever encoding a session asks for.
+    facts.encoding === 'SQL_ASCII' ? failed('encoding', 'SOURCE_ENCODING') : passed('encoding'),
     facts.isStandby ? failed('primary', 'SOURCE_STANDBY') : passed('primary'),
     facts.walLevel === 'logical'
       ? passed('wal-level')

@@ -16,6 +16,8 @@ export interface ServerFacts {
   readonly mayCreate: boolean;
   readonly database: string;
   readonly databaseOid: number;
+  /** As pg_encoding_to_char names it: UTF8, LATIN1, SQL_ASCII. */
+  readonly encoding: string;
   readonly slotsFree: number;
   readonly sendersFree: number;
   /** 0 when the server never cuts a silent receiver. */
@@ -37,6 +39,7 @@ SELECT current_setting('server_version_num')::int AS "versionNumber", current_se
   'pg_catalog.' || f.oid::regprocedure::text AS "emitMessageSignature",
   pg_catalog.has_database_privilege(d.oid, 'CREATE') AS "mayCreate",
   d.datname AS database, d.oid::int8::float8 AS "databaseOid",
+  pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
   current_setting('max_replication_slots')::int
     - (SELECT count(*) FROM pg_catalog.pg_replication_slots)::int AS "slotsFree",
   current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_catalog.pg_stat_replication)::int AS "sendersFree",

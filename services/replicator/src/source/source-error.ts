@@ -18,6 +18,8 @@ const codeByConnectState: Readonly<Record<string, Code>> = {
   '3D000': 'SOURCE_DATABASE_MISSING',
   '42501': 'SOURCE_DATABASE_MISSING',
   '08P01': 'SOURCE_POOLER',
+  // The one thing that our start-up options ask of a server and that it may not have: text in UTF-8.
+  '0A000': 'SOURCE_ENCODING',
 };
 /** Classes of errors that pass by themselves: connection, resources, operator intervention, system. */
 const PASSING_CLASS = /^(08|53|57P|58|XX)/;
