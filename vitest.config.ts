@@ -1,5 +1,6 @@
 import { playwright } from '@vitest/browser-playwright';
 import { defineConfig } from 'vitest/config';
+import { postgresFolder } from './scripts/postgres-versions.mjs';
 import { chromiumArguments, chromiumPath, toolPath } from './scripts/tools.mjs';
 
 const never = ['**/node_modules/**', '**/dist/**', '**/.next/**'];
@@ -16,6 +17,7 @@ export default defineConfig({
     // Two processes keep two cores busy; more would make time limits a matter of luck. Projects run one after another.
     maxWorkers: 2,
     env: {
+      SLUICE_POSTGRES_FOLDER: postgresFolder,
       SLUICE_REDIS_SERVER: toolPath('redis-server') ?? '',
       SLUICE_CHROMIUM: executablePath ?? '',
       SLUICE_CHROMIUM_ARGUMENTS: chromiumArguments().join(' '),

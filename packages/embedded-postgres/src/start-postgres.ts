@@ -34,6 +34,8 @@ export interface PostgresOptions {
   /** Takes effect when the cluster is made; later starts must give the same. */
   readonly superuser: string;
   readonly password: string;
+  /** An unpacked package of another version than the one that is installed; the cluster keeps to its major. */
+  readonly packageFolder?: string;
   readonly onProgress?: (stage: StartStage) => void;
 }
 
@@ -74,7 +76,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
   if (adopted) return adopted;
 
   report('preparing-binaries');
-  const binaries = await preparedBinaries(account);
+  const binaries = await preparedBinaries(account, options.packageFolder);
   if (!isCluster(dataDir)) {
     report('creating-cluster');
     const { superuser, password } = options;

@@ -8,6 +8,8 @@ export interface TestConfig {
   readonly lane: 'short' | 'long';
   /** SLUICE_TEST_POSTGRES_URL: superuser of the shared throw-away cluster; set by the global setup, or by you for a server of yours. */
   readonly postgresUrl: string | undefined;
+  /** SLUICE_POSTGRES_FOLDER: where setup-tools puts servers of other majors; vitest's config names it. */
+  readonly postgresFolder: string | undefined;
   /** SLUICE_REDIS_SERVER: the program; vitest's config finds it. */
   readonly redisServer: string | undefined;
   /** SLUICE_CHROMIUM and SLUICE_CHROMIUM_ARGUMENTS: the browser; vitest's config finds it. */
@@ -19,6 +21,7 @@ export function testConfig(env: NodeJS.ProcessEnv = process.env): TestConfig {
     seed: env.SLUICE_SEED ? parseSeed(env.SLUICE_SEED) : undefined,
     lane: env.SLUICE_LANE === 'long' ? 'long' : 'short',
     postgresUrl: env[postgresUrlKey] || undefined,
+    postgresFolder: env.SLUICE_POSTGRES_FOLDER || undefined,
     redisServer: env.SLUICE_REDIS_SERVER || undefined,
     chromium: env.SLUICE_CHROMIUM
       ? { path: env.SLUICE_CHROMIUM, args: (env.SLUICE_CHROMIUM_ARGUMENTS ?? '').split(' ').filter(Boolean) }

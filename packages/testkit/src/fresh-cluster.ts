@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type PostgresOptions, type PostgresServer, startPostgres, stopAbandoned } from '@sluice/embedded-postgres';
+
+import { testConfig } from './config.ts';
 
 type Settings = NonNullable<PostgresOptions['settings']>;
 
@@ -19,9 +22,13 @@ const folderPrefix = 'sluice-test-';
 
 /**
  * A server of the test's own, for what the shared one cannot be (another `wal_level`, a tiny WAL budget, being killed).
- * It lives in the temporary folder; disposal stops and removes it. `settings` go over the throw-away defaults.
+ * It lives in the temporary folder; disposal stops and removes it. `settings` go over the throw-away defaults; `major` is
+ * another one than the embedded server's, which setup-tools has fetched.
  */
-export async function freshCluster(settings: Settings = {}): Promise<PostgresServer> {
+export async function freshCluster(
+  settings: Settings = {},
+  { major }: { readonly major?: number } = {},
+): Promise<PostgresServer> {
   const folder = await mkdtemp(join(tmpdir(), folderPrefix));
   // mkdtemp closes the folder to others, among them the account that runs the server when we are root.
   await chmod(folder, 0o755);
@@ -31,6 +38,7 @@ export async function freshCluster(settings: Settings = {}): Promise<PostgresSer
     settings: { ...throwAwaySettings, ...settings },
     superuser: 'postgres',
     password: 'postgres',
+    ...(major === undefined ? {} : { packageFolder: packageOf(major) }),
   });
   return {
     ...server,
@@ -39,6 +47,12 @@ export async function freshCluster(settings: Settings = {}): Promise<PostgresSer
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+function packageOf(major: number): string {
+  const folder = join(testConfig().postgresFolder ?? '', String(major));
+  if (existsSync(folder)) return folder;
+  throw new Error(`no Postgres ${major} in ${folder}: run \`npm run setup-tools -- postgres-${major}\``);
 }
 
 /** Stops and removes clusters whose test run was killed before it could. */

@@ -6,7 +6,8 @@ export async function query<Row extends QueryResultRow = Record<string, unknown>
   sql: string,
   params: readonly unknown[] = [],
 ): Promise<Row[]> {
-  const client = new Client({ connectionString: url });
+  // Some tests give their databases hostile defaults, which are meant for others.
+  const client = new Client({ connectionString: url, options: '-c statement_timeout=0' });
   // The server may end the connection as part of a test; the statement's own error is the one to see.
   client.on('error', () => {});
   await client.connect();

@@ -61,7 +61,7 @@ const connectionCodes = defineCodes({
   SOURCE_VERSION: {
     what: 'The version of Postgres is not supported.',
     who: 'tenant',
-    how: 'Use Postgres 13 to 18; this server is {version}.',
+    how: 'Use Postgres 14 to 18; this server is {version}. Before 14 the messages that we write into the WAL (heartbeats, the start of a new stream) do not reach a slot.',
     retry: 'wait',
   },
   SOURCE_QUERY: {

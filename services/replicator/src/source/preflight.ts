@@ -18,6 +18,9 @@ export interface CheckResult {
 }
 
 const slotsNeeded = 2;
+/** From 14 on pgoutput sends our messages (`messages` option); beyond 18 nothing was tried. */
+const majorMin = 14;
+const majorMax = 18;
 
 /**
  * Checks everything that replication of `rulesTables` needs and reports all problems at once. Changes nothing on the
@@ -78,7 +81,9 @@ function serverChecks(facts: ServerFacts): CheckResult[] {
   const major = Math.floor(facts.versionNumber / 10_000);
   return [
     passed('password'),
-    major >= 13 && major <= 18 ? passed('version') : failed('version', 'SOURCE_VERSION', { version: facts.version }),
+    major >= majorMin && major <= majorMax
+      ? passed('version')
+      : failed('version', 'SOURCE_VERSION', { version: facts.version }),
     // The server hands out the bytes of such a database as they are, whatever encoding a session asks for.
     facts.encoding === 'SQL_ASCII' ? failed('encoding', 'SOURCE_ENCODING') : passed('encoding'),
     facts.isStandby ? failed('primary', 'SOURCE_STANDBY') : passed('primary'),
