@@ -14,6 +14,7 @@ await migrateBucketStore(url);
 const store = createPostgresBucketStore({ url, poolMax: 2 });
 await store.eraseProject(project);
 const token = await store.acquireLease(project, 'bench', 60_000_000);
+const shardLeaseToken = await store.acquireShardLease(project, 0, 'bench', 60_000_000);
 const identity = { slot: 's', publication: 'p', systemId: '1', timeline: 1, databaseOid: 1 };
 let applied = { lsn: 1n, seq: SEQ_BARRIER };
 const epoch = await store.openEpoch(project, token, identity, applied, 1);
@@ -41,6 +42,7 @@ async function frame(buckets, opsPerBucket) {
     shard: 0,
     mapVersion: 1,
     leaseToken: token,
+    shardLeaseToken,
     prev: applied,
     end,
     endLsn: end.lsn + 8n,

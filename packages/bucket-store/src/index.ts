@@ -1,4 +1,6 @@
 export * from './bucket-id.ts';
+export type { HeldLease, LeaseOptions } from './held-lease.ts';
+export { waitForLease, waitForShardLease } from './held-lease.ts';
 export { createMemoryBucketStore } from './memory/memory-bucket-store.ts';
 export * from './port.ts';
 export type { PostgresBucketStoreOptions } from './postgres/database.ts';

@@ -7,6 +7,7 @@ import type {
   Lsn,
   Position,
   ProjectId,
+  ShardLeaseToken,
   StreamNo,
 } from '@sluice/domain';
 import type { ChunkCodec } from '@sluice/protocol';
@@ -23,6 +24,21 @@ export interface BucketStore {
   /** False when the lease was lost. */
   renewLease(project: ProjectId, token: LeaseToken, ttlMs: number): Promise<boolean>;
   releaseLease(project: ProjectId, token: LeaseToken): Promise<void>;
+
+  // --- shard leases: one worker per shard, whatever the epoch; independent of the source's lease
+  /**
+   * As acquireLease, for the right to apply the shard's frames and parts of copies. A project or a shard need not exist yet.
+   * From then on what a former holder still applies throws STORE_FENCED with the detail `lease: 'shard'`.
+   */
+  acquireShardLease(
+    project: ProjectId,
+    shard: number,
+    holder: string,
+    ttlMs: number,
+  ): Promise<ShardLeaseToken | undefined>;
+  /** False when the lease was lost. */
+  renewShardLease(project: ProjectId, shard: number, token: ShardLeaseToken, ttlMs: number): Promise<boolean>;
+  releaseShardLease(project: ProjectId, shard: number, token: ShardLeaseToken): Promise<void>;
 
   // --- epochs
   /** Begins an epoch in state `building`, its shards at `start` and checkpoints held. The serving epoch goes on serving. */
@@ -225,7 +241,10 @@ export interface FrameCommit {
   readonly epoch: Epoch;
   readonly shard: number;
   readonly mapVersion: number;
+  /** Of the source's lease: whoever read the frame from the source. */
   readonly leaseToken: LeaseToken;
+  /** Of the shard's lease: whoever applies the frame. */
+  readonly shardLeaseToken: ShardLeaseToken;
   readonly prev: Position;
   readonly end: Position;
   readonly endLsn: Lsn;
@@ -254,6 +273,9 @@ export interface SnapshotCommit {
   readonly project: ProjectId;
   readonly epoch: Epoch;
   readonly leaseToken: LeaseToken;
+  /** The shard whose worker applies the part. */
+  readonly shard: number;
+  readonly shardLeaseToken: ShardLeaseToken;
   readonly streams: readonly StreamNo[];
   readonly pointLsn: Lsn;
   /** `schema.table` */

@@ -10,6 +10,8 @@ export type Epoch = Brand<number, 'Epoch'>;
 export type StreamNo = Brand<number, 'StreamNo'>;
 /** A worker's or replicator's hold on a source; a lower token is refused by the store (L3). */
 export type LeaseToken = Brand<bigint, 'LeaseToken'>;
+/** A bucket worker's hold on a shard; each taking gives a higher one, and the store refuses what a lower one writes (L3). */
+export type ShardLeaseToken = Brand<bigint, 'ShardLeaseToken'>;
 /** 16 bytes as 32 lower-case hex digits: a SHA-256 prefix, so tenants cannot construct collisions. */
 export type BucketId = Brand<string, 'BucketId'>;
 /** As BucketId, for one lookup key of one membership set. */

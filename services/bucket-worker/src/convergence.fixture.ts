@@ -12,6 +12,7 @@ import {
   type Position,
   type ProjectId,
   SEQ_PER_ORDINAL,
+  type ShardLeaseToken,
   type StreamNo,
   writeTextCell,
 } from '@sluice/domain';
@@ -197,20 +198,23 @@ async function servingEpoch(store: BucketStore, project: ProjectId): Promise<Fra
   const token = (await store.acquireLease(project, 'test', 1_000_000)) as LeaseToken;
   const epoch = await store.openEpoch(project, token, identity, barrierAt(START_LSN), 1);
   const plans = [{ name: 'items', contentHash: 'items-1', plan: itemsPlan }];
+  const shardLeaseToken = (await store.acquireShardLease(project, 0, 'test', 1_000_000)) as ShardLeaseToken;
   const streams = (await store.addStreams(project, token, epoch, plans, START_LSN)).map((stream) => stream.stream);
   await store.setBackfillPoint(project, token, streams, POINT_LSN);
   for (const table of ['public.items', 'public.members'])
     await store.applySnapshotPart({
-      ...{ project, epoch, leaseToken: token, streams, pointLsn: POINT_LSN, table, part: 0, last: true },
+      ...{ project, epoch, leaseToken: token, shard: 0, shardLeaseToken, streams, pointLsn: POINT_LSN, table },
+      ...{ part: 0, last: true },
       ...{ chunks: [], memberships: [], issues: [] },
     });
   const base = { project, epoch, mapVersion: 1, leaseToken: token };
   const prev = barrierAt(START_LSN);
   await store.applyFrame({
-    ...{ ...base, shard: 0, prev, end: barrierAt(POINT_LSN), endLsn: POINT_LSN, committedAtMs: 0, appliedBefore: prev },
-    ...{ streams, chunks: [], memberships: [], truncates: [], issues: [] },
+    ...{ ...base, shard: 0, shardLeaseToken, prev, end: barrierAt(POINT_LSN), endLsn: POINT_LSN, committedAtMs: 0 },
+    ...{ appliedBefore: prev, streams, chunks: [], memberships: [], truncates: [], issues: [] },
   });
   await store.switchStreams(project, token, epoch, { show: streams, drop: [] });
+  await store.releaseShardLease(project, 0, shardLeaseToken);
   return base;
 }
 

@@ -7,6 +7,7 @@ import type { SchemaMismatch } from './apply/relation-bindings.ts';
 export interface WorkerEvents {
   started(project: ProjectId, shard: number): void;
   stopped(project: ProjectId, shard: number): void;
+  lost(project: ProjectId, shard: number): void;
   applied(frame: { readonly rows: number; readonly chunks: number; readonly durationMs: number }): void;
   issues(project: ProjectId, issues: readonly SourceIssue[]): void;
   gap(project: ProjectId, at: { readonly applied: Position; readonly prev: Position }): void;
@@ -45,6 +46,7 @@ export function workerEvents(logger: Logger, metrics: Metrics | undefined): Work
   return {
     started: (projectId, shard) => logger.info('shard taken up', { projectId, shard }),
     stopped: (projectId, shard) => logger.info('shard put down', { projectId, shard }),
+    lost: (projectId, shard) => logger.warn('shard lost, waiting for its lease', { projectId, shard }),
     applied(frame) {
       rows?.inc(frame.rows);
       chunks?.inc(frame.chunks);

@@ -1,4 +1,10 @@
-import type { EpochRecord, SourceRecord, StreamRecord } from '@sluice/bucket-store';
+import {
+  type EpochRecord,
+  type HeldLease,
+  type SourceRecord,
+  type StreamRecord,
+  waitForLease,
+} from '@sluice/bucket-store';
 import { delay, type ProjectId } from '@sluice/domain';
 import { AppError, assert, isAppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
@@ -10,7 +16,6 @@ import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { Backoff } from './progress/backoff.ts';
 import { ConditionWriter } from './progress/condition-writer.ts';
-import { type HeldLease, waitForLease } from './progress/lease.ts';
 import { dropLoading, redeploy, streamsInUse } from './redeploy.ts';
 import { runTogether } from './run-together.ts';
 import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';

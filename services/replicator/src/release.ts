@@ -1,8 +1,8 @@
+import { waitForLease } from '@sluice/bucket-store';
 import type { ProjectId } from '@sluice/domain';
 import type { Dependencies } from './dependencies.ts';
 import { dropLeftovers } from './epoch-start.ts';
 import { ConditionWriter } from './progress/condition-writer.ts';
-import { waitForLease } from './progress/lease.ts';
 import { openSession } from './source/connection.ts';
 
 /**

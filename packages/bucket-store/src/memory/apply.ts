@@ -5,31 +5,60 @@ import {
   type Lsn,
   POSITION_ZERO,
   SEQ_SNAPSHOT,
+  type ShardLeaseToken,
   type StreamNo,
 } from '@sluice/domain';
 import { AppError, InvariantError } from '@sluice/errors';
-import type { ApplyOutcome, ChunkWrite, FrameCommit, MembershipWrite, SnapshotCommit, SourceIssue } from '../port.ts';
+import type {
+  ApplyOutcome,
+  ChunkWrite,
+  FrameCommit,
+  MembershipWrite,
+  SnapshotCommit,
+  SourceIssue,
+  TruncateWrite,
+} from '../port.ts';
 import type { EpochState, ProjectState, ShardState, StreamState } from './project-state.ts';
+import { isShardLeaseCurrent } from './shard-leases.ts';
 
-/** As `sluice_store.apply_frame` (0004_apply_frame.sql), which says why. */
+/** As `sluice_store.apply_frame` (0004 and 0008), which says why. */
 export function applyFrame(project: ProjectState | undefined, commit: FrameCommit): ApplyOutcome {
   const epoch = project?.epochs.get(commit.epoch);
   const shard = epoch?.shards.find((candidate) => candidate.shard === commit.shard);
   const isHeld = project?.leaseToken === commit.leaseToken && epoch?.mapVersion === commit.mapVersion;
   if (!project || !epoch || !shard || !isHeld) throw new AppError('STORE_FENCED', { internal: 'apply frame' });
+  assertShardLease(project, commit, 'apply frame');
 
   const { applied } = shard;
   if (comparePositions(commit.end, applied) <= 0) return { kind: 'skipped' };
   const isGap = comparePositions(commit.prev, applied) > 0 || comparePositions(commit.appliedBefore, applied) !== 0;
   if (isGap || !areStreamsCurrent(project, commit)) return { kind: 'gap', applied };
 
-  const base = { position: commit.end, part: 0 };
+  const base = { position: commit.end, part: commit.shard * CHUNKS_PER_PART };
   writeOps(project, base, commit.chunks, commit.memberships);
-  for (const truncate of commit.truncates) streamOf(project, truncate.stream).truncates.push(truncate);
+  for (const truncate of commit.truncates) noteTruncate(streamOf(project, truncate.stream), truncate);
   writeIssues(project, commit.issues);
   shard.applied = commit.end;
   if (!isBarrier(commit.end)) return { kind: 'applied', checkpoint: undefined, previousLsn: POSITION_ZERO.lsn };
   return passBarrier(epoch, shard, commit);
+}
+
+function assertShardLease(
+  project: ProjectState,
+  commit: { readonly shard: number; readonly shardLeaseToken: ShardLeaseToken },
+  internal: string,
+): void {
+  if (isShardLeaseCurrent(project, commit.shard, commit.shardLeaseToken)) return;
+  throw new AppError('STORE_FENCED', { internal, details: { lease: 'shard' } });
+}
+
+/** Every shard is told of a TRUNCATE, so that none keeps what came before it; it counts once. */
+function noteTruncate(stream: StreamState, truncate: TruncateWrite): void {
+  const isKnown = stream.truncates.some(
+    ({ membership, position }) =>
+      membership === truncate.membership && comparePositions(position, truncate.position) === 0,
+  );
+  if (!isKnown) stream.truncates.push(truncate);
 }
 
 function areStreamsCurrent(project: ProjectState, commit: FrameCommit): boolean {
@@ -65,6 +94,7 @@ export function applySnapshotPart(project: ProjectState | undefined, commit: Sna
   const isHeld = project !== undefined && project.leaseToken === commit.leaseToken;
   if (!isHeld || !streams.every((stream) => isCopied(stream, commit)))
     throw new AppError('STORE_FENCED', { internal: 'apply snapshot part' });
+  assertShardLease(project, commit, 'apply snapshot part');
   const copied = streams.filter((stream) => stream !== undefined);
 
   const applied = copied.filter((stream) => stream.partsByTable.get(commit.table)?.has(commit.part));
@@ -77,7 +107,10 @@ export function applySnapshotPart(project: ProjectState | undefined, commit: Sna
   for (const stream of copied) markPart(stream, commit);
   return 'applied';
 }
-/** Chunks of all parts share the position (point, 0); a part's chunks are numbered from its number times this. */
+/**
+ * Chunks of all parts share the position (point, 0), and those of several shards one barrier: a part's, and a shard's, are
+ * numbered from its number times this.
+ */
 const CHUNKS_PER_PART = 2 ** 24;
 
 function isCopied(stream: StreamState | undefined, commit: SnapshotCommit): boolean {

@@ -6,6 +6,7 @@ import * as apply from './apply.ts';
 import * as generations from './generations.ts';
 import { emptyProject, type ProjectState } from './project-state.ts';
 import * as reads from './reads.ts';
+import * as shardLeases from './shard-leases.ts';
 
 /** How many issues are told, newest first. */
 const ISSUES_MAX = 100;
@@ -41,6 +42,21 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
     async releaseLease(project, token) {
       const state = projects.get(project);
       if (state?.leaseToken === token) state.leaseHolder = undefined;
+    },
+
+    async acquireShardLease(project, shard, holder, ttlMs) {
+      const state = projects.get(project) ?? { ...emptyProject(), erased: true };
+      projects.set(project, state);
+      return shardLeases.acquireShardLease(state, shard, { holder, nowMs: clock.nowMs(), ttlMs });
+    },
+    async renewShardLease(project, shard, token, ttlMs) {
+      const lease = shardLeases.heldShardLease(projects.get(project), shard, token);
+      if (lease) lease.expiresAtMs = clock.nowMs() + ttlMs;
+      return lease !== undefined;
+    },
+    async releaseShardLease(project, shard, token) {
+      const lease = shardLeases.heldShardLease(projects.get(project), shard, token);
+      if (lease) lease.holder = undefined;
     },
 
     async openEpoch(project, token, identity, start, shards) {
@@ -110,8 +126,8 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
       const state = projects.get(project);
       if (!state) return;
       const { leaseToken, nextEpoch, nextStream } = state;
-      const token = (leaseToken + 1n) as LeaseToken;
-      projects.set(project, { ...emptyProject(), leaseToken: token, nextEpoch, nextStream, erased: true });
+      const kept = { leaseToken: (leaseToken + 1n) as LeaseToken, nextEpoch, nextStream, erased: true };
+      projects.set(project, { ...emptyProject(), ...kept, shardLeases: shardLeases.endedShardLeases(state) });
     },
     async close() {},
   };

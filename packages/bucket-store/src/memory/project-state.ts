@@ -1,4 +1,4 @@
-import type { BucketId, Checkpoint, Epoch, LeaseToken, Lsn, Position, StreamNo } from '@sluice/domain';
+import type { BucketId, Checkpoint, Epoch, LeaseToken, Lsn, Position, ShardLeaseToken, StreamNo } from '@sluice/domain';
 import type {
   MembershipWrite,
   NewStream,
@@ -21,8 +21,14 @@ export interface ProjectState {
   readonly epochs: Map<Epoch, EpochState>;
   readonly streams: Map<StreamNo, StreamState>;
   readonly issues: Map<string, SourceIssue>;
+  readonly shardLeases: Map<number, ShardLease>;
 }
 
+export interface ShardLease {
+  token: ShardLeaseToken;
+  holder: string | undefined;
+  expiresAtMs: number;
+}
 export interface EpochState {
   readonly epoch: Epoch;
   state: 'building' | 'serving' | 'retired';
@@ -69,5 +75,6 @@ export function emptyProject(): ProjectState {
     epochs: new Map(),
     streams: new Map(),
     issues: new Map(),
+    shardLeases: new Map(),
   };
 }

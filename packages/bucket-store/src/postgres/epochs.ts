@@ -32,9 +32,11 @@ export function openEpoch(database: Database, project: ProjectId, request: OpenE
     await client.query(
       `insert into sluice_store.shard (
         project, epoch, shard, map_version, lease_token, applied_lsn, applied_seq, barrier_lsn, barrier_end_lsn,
-        barrier_committed_at_ms, previous_barrier_end_lsn
+        barrier_committed_at_ms, previous_barrier_end_lsn, worker_token
       )
-      select $1, $2, n, 1, $3, $5, $6, $5, $5, 0, $5 from generate_series(0, $4::int - 1) as n`,
+      select $1, $2, n, 1, $3, $5, $6, $5, $5, 0, $5, coalesce(l.token, 0)
+      from generate_series(0, $4::int - 1) as n
+      left join sluice_store.shard_lease as l on l.project = $1 and l.shard = n`,
       [project, epoch, token, shards, start.lsn, start.seq],
     );
     return epoch;

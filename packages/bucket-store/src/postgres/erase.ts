@@ -69,6 +69,10 @@ export function eraseProject(database: Database, project: ProjectId): Promise<vo
       where project = $1`,
       [project],
     );
+    await client.query(
+      'update sluice_store.shard_lease set token = token + 1, holder = null, expires_at = null where project = $1',
+      [project],
+    );
     for (const table of ['shard', 'epoch', 'stream', ...STREAM_TABLES, 'issue'])
       await client.query(`delete from sluice_store.${table} where project = $1`, [project]);
   });

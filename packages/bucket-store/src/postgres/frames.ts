@@ -8,8 +8,8 @@ import { packIssues, packOps, packTruncates } from './pack-ops.ts';
 
 const places = (count: number) => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ');
 const APPLY_FRAME = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms, previous_lsn
-  from sluice_store.apply_frame(${places(36)})`;
-const APPLY_SNAPSHOT_PART = `select outcome from sluice_store.apply_snapshot_part(${places(26)})`;
+  from sluice_store.apply_frame(${places(37)})`;
+const APPLY_SNAPSHOT_PART = `select outcome from sluice_store.apply_snapshot_part(${places(28)})`;
 
 interface OutcomeRow {
   outcome: number;
@@ -32,6 +32,7 @@ export async function applyFrame(database: Database, commit: FrameCommit): Promi
       commit.shard,
       commit.mapVersion,
       commit.leaseToken,
+      commit.shardLeaseToken,
       commit.prev.lsn,
       commit.prev.seq,
       commit.end.lsn,
@@ -63,6 +64,8 @@ function outcomeFromRow(row: OutcomeRow | undefined, commit: FrameCommit): Apply
       return { kind: 'gap', applied: { lsn: lsnFromText(row.applied_lsn), seq: Number(row.applied_seq) } };
     case 3:
       throw new AppError('STORE_FENCED', { internal: 'apply frame' });
+    case 4:
+      throw new AppError('STORE_FENCED', { internal: 'apply frame', details: { lease: 'shard' } });
     default:
       throw new InvariantError('apply_frame answered nothing known');
   }
@@ -83,6 +86,8 @@ export async function applySnapshotPart(database: Database, commit: SnapshotComm
       commit.project,
       commit.epoch,
       commit.leaseToken,
+      commit.shard,
+      commit.shardLeaseToken,
       int4Array(commit.streams.length, (i) => commit.streams[i] as number),
       commit.pointLsn,
       commit.table,
@@ -92,8 +97,18 @@ export async function applySnapshotPart(database: Database, commit: SnapshotComm
       packIssues(commit.issues),
     ],
   });
-  if (rows[0]?.outcome === 3) throw new AppError('STORE_FENCED', { internal: 'apply snapshot part' });
-  return rows[0]?.outcome === 0 ? 'applied' : 'skipped';
+  switch (rows[0]?.outcome) {
+    case 0:
+      return 'applied';
+    case 1:
+      return 'skipped';
+    case 3:
+      throw new AppError('STORE_FENCED', { internal: 'apply snapshot part' });
+    case 4:
+      throw new AppError('STORE_FENCED', { internal: 'apply snapshot part', details: { lease: 'shard' } });
+    default:
+      throw new InvariantError('apply_snapshot_part answered nothing known');
+  }
 }
 
 /** A bigint column, which the driver gives as text. */

@@ -67,7 +67,8 @@ export function setSourceState(
 
 /**
  * Begins a write of the lease's holder: locks the project's row, so that the lease cannot change hands before the end of
- * the transaction (L3). Rows are always locked in the order project, stream, shard, epoch.
+ * the transaction (L3). Rows are always locked in the order project, shard lease, stream,
+ * shard, epoch.
  */
 export async function lockLease(client: PoolClient, project: ProjectId, token: LeaseToken): Promise<void> {
   const { rowCount } = await client.query(

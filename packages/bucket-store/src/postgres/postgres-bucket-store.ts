@@ -5,6 +5,7 @@ import * as erase from './erase.ts';
 import * as frames from './frames.ts';
 import * as leases from './leases.ts';
 import * as reads from './reads.ts';
+import * as shardLeases from './shard-leases.ts';
 import * as streams from './streams.ts';
 
 /**
@@ -17,6 +18,11 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
     acquireLease: (project, holder, ttlMs) => leases.acquireLease(database, project, holder, ttlMs),
     renewLease: (project, token, ttlMs) => leases.renewLease(database, project, token, ttlMs),
     releaseLease: (project, token) => leases.releaseLease(database, project, token),
+    acquireShardLease: (project, shard, holder, ttlMs) =>
+      shardLeases.acquireShardLease(database, project, { shard, holder, ttlMs }),
+    renewShardLease: (project, shard, token, ttlMs) =>
+      shardLeases.renewShardLease(database, project, { shard, token, ttlMs }),
+    releaseShardLease: (project, shard, token) => shardLeases.releaseShardLease(database, project, { shard, token }),
     openEpoch: (project, token, identity, start, shards) =>
       epochs.openEpoch(database, project, { token, identity, start, shards }),
     setSourceState: (project, token, state) => leases.setSourceState(database, project, token, state),

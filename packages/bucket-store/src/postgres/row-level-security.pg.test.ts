@@ -7,7 +7,18 @@ import { migrateBucketStore, STORE_ROLE } from '../sql/migrate.ts';
 import { chunk, lsn, member, StoreDriver, truncate } from '../testing/store-driver.ts';
 import { createPostgresBucketStore } from './postgres-bucket-store.ts';
 
-const TABLES = ['project', 'epoch', 'shard', 'stream', 'snapshot_part', 'chunk', 'membership', 'truncation', 'issue'];
+const TABLES = [
+  'project',
+  'shard_lease',
+  'epoch',
+  'shard',
+  'stream',
+  'snapshot_part',
+  'chunk',
+  'membership',
+  'truncation',
+  'issue',
+];
 const owner = 1 as ProjectId;
 const stranger = 2 as ProjectId;
 

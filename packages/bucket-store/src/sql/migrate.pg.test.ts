@@ -42,7 +42,7 @@ test('the stored form is that of its version; another form needs another STORE_F
     .update(JSON.stringify([form, keys]))
     .digest('hex');
   expect([STORE_FORMAT_VERSION, digest]).toEqual([
-    1,
-    'e1ef5143399f4ea66738ea0951e1ae7569aea28349519a15e39a2705c2905a18',
+    2,
+    'eb8f3b2bef3bed7ab57767b4444a87c2c01949ef5db2da5c489cd02b0c36a481',
   ]);
 });

@@ -6,6 +6,7 @@ import { describeErasing } from './erasing.conformance.ts';
 import { describeFrames } from './frames.conformance.ts';
 import { describeLeases } from './leases.conformance.ts';
 import { describeReads } from './reads.conformance.ts';
+import { describeShards } from './shards.conformance.ts';
 import { describeSnapshots } from './snapshots.conformance.ts';
 
 export interface StoreUnderTest {
@@ -40,6 +41,7 @@ export function describeBucketStore(name: string, create: () => Promise<StoreUnd
       project: () => ++projects as ProjectId,
     };
     describeLeases(context);
+    describeShards(context);
     describeEpochs(context);
     describeFrames(context);
     describeSnapshots(context);

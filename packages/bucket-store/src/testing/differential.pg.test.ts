@@ -4,6 +4,7 @@ import {
   type Position,
   type ProjectId,
   SEQ_PER_ORDINAL,
+  type ShardLeaseToken,
   type StreamNo,
 } from '@sluice/domain';
 import { freshDatabase, manualClock, query, type SeededRandom, seededRandom } from '@sluice/testkit';
@@ -17,7 +18,18 @@ import { bucketId, chunk, identity, lookupId, lsn, member, truncate } from './st
 type Step = (store: BucketStore) => Promise<unknown>;
 const project = 1 as ProjectId;
 const TOP = 400;
-const TABLES = ['project', 'epoch', 'shard', 'stream', 'snapshot_part', 'chunk', 'membership', 'truncation', 'issue'];
+const TABLES = [
+  'project',
+  'shard_lease',
+  'epoch',
+  'shard',
+  'stream',
+  'snapshot_part',
+  'chunk',
+  'membership',
+  'truncation',
+  'issue',
+];
 
 /** Random calls, sensible and not: both adapters must answer, refuse and keep the same (L3, L4, L5, L10). */
 function randomStep(random: SeededRandom): Step {
@@ -28,6 +40,7 @@ function randomStep(random: SeededRandom): Step {
       : { lsn: lsn(random.int(10, 30) * 10), seq: random.int(0, 3) * SEQ_PER_ORDINAL };
   const token = BigInt(random.pick([1, 1, 1, 2, 3])) as LeaseToken;
   const epoch = random.pick([1, 1, 1, 2, 3]) as FrameCommit['epoch'];
+  const shardLeaseToken = BigInt(random.pick([1, 1, 1, 1, 1, 2])) as ShardLeaseToken;
   const chunks = (of: readonly StreamNo[]) =>
     Array.from({ length: random.int(0, 3) }, (_, i) =>
       chunk(random.pick(of), random.int(1, 3), `${i} ${random.int(0, 1e9)}`, {
@@ -49,6 +62,19 @@ function randomStep(random: SeededRandom): Step {
     () => {
       const holder = random.pick(['a', 'a', 'b']);
       return (store) => store.acquireLease(project, holder, 1_000_000_000);
+    },
+    () => {
+      const holder = random.pick(['a', 'a', 'a', 'b']);
+      const shard = random.pick([0, 1]);
+      return (store) => store.acquireShardLease(project, shard, holder, 1_000_000_000);
+    },
+    () => {
+      const shard = random.pick([0, 1]);
+      const isReleased = random.chance(0.5);
+      return async (store) =>
+        isReleased
+          ? store.releaseShardLease(project, shard, shardLeaseToken)
+          : store.renewShardLease(project, shard, shardLeaseToken, 1_000_000_000);
     },
     () => {
       const shards = random.pick([1, 1, 2]);
@@ -78,7 +104,16 @@ function randomStep(random: SeededRandom): Step {
       const of = [...new Set(streams())];
       const point = lsn(random.int(9, 25) * 10);
       const part = {
-        ...{ project, epoch, leaseToken: token, streams: of, pointLsn: point, table: 'public.t' },
+        ...{
+          project,
+          epoch,
+          leaseToken: token,
+          shard: 0,
+          shardLeaseToken,
+          streams: of,
+          pointLsn: point,
+          table: 'public.t',
+        },
         ...{ part: random.int(0, 2), last: random.chance(0.4), chunks: chunks(of) },
         ...{ memberships: members(of, { lsn: point, seq: 0 }), issues: [] },
       };
@@ -117,7 +152,7 @@ function randomStep(random: SeededRandom): Step {
       const prev = seed.lost ? { lsn: lsn(Number(applied.lsn) + 5), seq: 0 } : seed.overlaps ? early : applied;
       return store.applyFrame({
         ...{ project, epoch, shard, mapVersion: 1, leaseToken: fit ? (source?.leaseToken ?? token) : token },
-        ...{ prev, end, endLsn: lsn(Number(end.lsn) + 8), committedAtMs: Number(end.lsn) },
+        ...{ prev, end, endLsn: lsn(Number(end.lsn) + 8), committedAtMs: Number(end.lsn), shardLeaseToken },
         appliedBefore: seed.stale ? early : applied,
         streams: of,
         chunks: content.chunks < 0.8 ? pieces.chunks.filter(({ stream }) => of.includes(stream)) : [],
@@ -201,6 +236,7 @@ test('random calls leave the memory and the Postgres adapter in the same state, 
 
 const firstSteps: Step = async (store) => {
   const token = (await store.acquireLease(project, 'a', 1_000_000_000)) as LeaseToken;
+  for (const shard of [0, 1]) await store.acquireShardLease(project, shard, 'a', 1_000_000_000);
   const epoch = await store.openEpoch(project, token, identity, barrierAt(lsn(99)), 1);
   const added = ['x', 'y'].map((name) => ({ name, contentHash: name, plan: {} }));
   return store.addStreams(project, token, epoch, added, lsn(99));

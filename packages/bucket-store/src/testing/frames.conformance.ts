@@ -1,4 +1,4 @@
-import { barrierAt, type Epoch, SEQ_PER_ORDINAL, type StreamNo } from '@sluice/domain';
+import { barrierAt, type Epoch, SEQ_PER_ORDINAL, type ShardLeaseToken, type StreamNo } from '@sluice/domain';
 import { InvariantError } from '@sluice/errors';
 import { describe, expect, test } from 'vitest';
 import type { SuiteContext } from './conformance.ts';
@@ -97,9 +97,11 @@ export function describeFrames(context: SuiteContext): void {
       const { store, project, token, epoch } = driver;
       await store.setBackfillPoint(project, token, [stream], lsn(100));
       const start = driver.applied;
+      const second = (await store.acquireShardLease(project, 1, 'driver', 60_000)) as ShardLeaseToken;
       const apply = (shard: number, from: number | undefined, to: number) => {
         const prev = from === undefined ? start : barrierAt(lsn(from));
-        return store.applyFrame(driver.commit(to, { shard, prev, appliedBefore: prev }));
+        const shardLeaseToken = shard === 0 ? driver.shardToken : second;
+        return store.applyFrame(driver.commit(to, { shard, shardLeaseToken, prev, appliedBefore: prev }));
       };
       await apply(0, undefined, 100);
       await apply(1, undefined, 100);

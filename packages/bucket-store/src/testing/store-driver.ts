@@ -7,6 +7,7 @@ import {
   type Lsn,
   type Position,
   type ProjectId,
+  type ShardLeaseToken,
   type StreamNo,
 } from '@sluice/domain';
 import { CODEC_STORED } from '@sluice/protocol';
@@ -71,6 +72,8 @@ export class StoreDriver {
   token = 0n as LeaseToken;
   epoch = 0 as Epoch;
   applied: Position = barrierAt(lsn(0));
+  /** Of shard 0. */
+  shardToken = 0n as ShardLeaseToken;
   streams: StreamNo[] = [];
 
   constructor(store: BucketStore, project: ProjectId) {
@@ -81,6 +84,7 @@ export class StoreDriver {
   /** Takes the lease and opens an epoch whose slot's consistent point is `point`. */
   async open(point = 100, shards = 1): Promise<void> {
     this.token = (await this.store.acquireLease(this.project, 'driver', 60_000)) ?? this.token;
+    this.shardToken = (await this.store.acquireShardLease(this.project, 0, 'driver', 60_000)) ?? this.shardToken;
     this.applied = barrierAt(lsn(point - 1));
     this.epoch = await this.store.openEpoch(this.project, this.token, identity, this.applied, shards);
     this.streams = [];
@@ -117,6 +121,7 @@ export class StoreDriver {
       shard: 0,
       mapVersion: 1,
       leaseToken: this.token,
+      shardLeaseToken: this.shardToken,
       prev: this.applied,
       end: barrierAt(lsn(at)),
       endLsn: lsn(at + 8),
@@ -144,6 +149,8 @@ export class StoreDriver {
       project: this.project,
       epoch: this.epoch,
       leaseToken: this.token,
+      shard: 0,
+      shardLeaseToken: this.shardToken,
       streams: this.streams,
       pointLsn: lsn(point),
       table: 'public.items',

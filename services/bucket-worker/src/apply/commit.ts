@@ -1,5 +1,5 @@
 import type { FrameCommit, SnapshotCommit } from '@sluice/bucket-store';
-import type { Position, StreamNo } from '@sluice/domain';
+import type { Position, ShardLeaseToken, StreamNo } from '@sluice/domain';
 import { isAppError } from '@sluice/errors';
 import type { SnapshotFrame, StreamFrame } from '@sluice/op-queue';
 import type { FrameResult } from './evaluate-frame.ts';
@@ -7,6 +7,7 @@ import type { FrameResult } from './evaluate-frame.ts';
 /** The store's transaction for a frame that was evaluated for `streams` from position `before` on. */
 export function frameCommit(
   frame: StreamFrame,
+  shardLeaseToken: ShardLeaseToken,
   evaluated: { readonly streams: readonly StreamNo[]; readonly before: Position; readonly result: FrameResult },
 ): FrameCommit {
   const { project, epoch, shard, mapVersion, leaseToken, prev, end, endLsn, committedAtMs } = frame;
@@ -17,6 +18,7 @@ export function frameCommit(
     shard,
     mapVersion,
     leaseToken,
+    shardLeaseToken,
     prev,
     end,
     endLsn,
@@ -31,19 +33,27 @@ export function frameCommit(
 }
 
 /** As frameCommit, for a part of a copy. */
-export function snapshotCommit(frame: SnapshotFrame, result: FrameResult): SnapshotCommit {
-  const { project, epoch, leaseToken, streams, pointLsn, part, last } = frame;
+export function snapshotCommit(
+  frame: SnapshotFrame,
+  shardLeaseToken: ShardLeaseToken,
+  result: FrameResult,
+): SnapshotCommit {
+  const { project, epoch, leaseToken, shard, streams, pointLsn, part, last } = frame;
   const { chunks, memberships, issues } = result;
+  const held = { leaseToken, shard, shardLeaseToken };
   const table = `${frame.schema}.${frame.table}`;
-  return { project, epoch, leaseToken, streams, pointLsn, table, part, last, chunks, memberships, issues };
+  return { project, epoch, ...held, streams, pointLsn, table, part, last, chunks, memberships, issues };
 }
 
-/** The store's answer, being fenced included: that is the end of a frame, not of the worker. */
+/**
+ * The store's answer, being fenced by a new holder of the source included: that is the end of a frame. A worker that lost its
+ * shard ends instead, and leaves the frame to the next one.
+ */
 export async function commitOutcome<T>(answer: Promise<T>): Promise<T | { readonly kind: 'fenced' }> {
   try {
     return await answer;
   } catch (error) {
-    if (isAppError(error, 'STORE_FENCED')) return { kind: 'fenced' };
+    if (isAppError(error, 'STORE_FENCED') && error.details.lease !== 'shard') return { kind: 'fenced' };
     throw error;
   }
 }

@@ -1,6 +1,13 @@
 import type { ApplyOutcome, BucketStore } from '@sluice/bucket-store';
-import { type Clock, comparePositions, type Epoch, type Position, type ProjectId } from '@sluice/domain';
-import { assert, unreachable } from '@sluice/errors';
+import {
+  type Clock,
+  comparePositions,
+  type Epoch,
+  type Position,
+  type ProjectId,
+  type ShardLeaseToken,
+} from '@sluice/domain';
+import { assert, isAppError, unreachable } from '@sluice/errors';
 import type { Frame, SnapshotFrame, StreamFrame, TakenFrame, WakeUps } from '@sluice/op-queue';
 import type { WorkerEvents } from '../events.ts';
 import { Announcements } from './announcements.ts';
@@ -18,6 +25,7 @@ const EVALUATIONS_MAX = 20;
 export interface ShardApplierOptions {
   readonly project: ProjectId;
   readonly shard: number;
+  readonly shardLeaseToken: ShardLeaseToken;
   readonly store: BucketStore;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
@@ -82,6 +90,7 @@ export class ShardApplier {
 
   /**
    * Resolves when the frame is applied, skipped or refused, or the signal is aborted.
+   * @throws AppError STORE_FENCED when another worker has the shard; the frame is left to it
    * @throws what stopped the shard (L17); it was logged, and recorded as the project's condition
    */
   async apply(taken: TakenFrame, prepared: Evaluated | undefined): Promise<void> {
@@ -91,6 +100,7 @@ export class ShardApplier {
       await this.bringToEnd(taken, prepared);
     } catch (error) {
       if (this.signal.aborted) return;
+      if (isAppError(error, 'STORE_FENCED')) throw error;
       this.options.events.failed(this.options.project, error);
       await stopProject(this.options.store, frame, error);
       throw error;
@@ -142,10 +152,10 @@ export class ShardApplier {
 
   /** False when streams or the applied position are others than the frame was evaluated for. */
   private async isCommitted(taken: TakenFrame, frame: StreamFrame, evaluated: Evaluated): Promise<boolean> {
-    const { store, clock, events, project } = this.options;
+    const { store, clock, events, project, shardLeaseToken } = this.options;
     const { state, before, result } = evaluated;
     const begunMs = clock.monotonicMs();
-    const commit = frameCommit(frame, { streams: state.evaluator.streams, before, result });
+    const commit = frameCommit(frame, shardLeaseToken, { streams: state.evaluator.streams, before, result });
     const outcome = await this.untilAnswered(() => commitOutcome(store.applyFrame(commit)));
     switch (outcome.kind) {
       case 'fenced':
@@ -185,10 +195,10 @@ export class ShardApplier {
   }
 
   private async commitSnapshot(taken: TakenFrame, frame: SnapshotFrame, evaluated: Evaluated): Promise<void> {
-    const { store, events, project, wakeUps } = this.options;
+    const { store, events, project, wakeUps, shardLeaseToken } = this.options;
     const { state, result } = evaluated;
     const isKnown = frame.streams.every((stream) => state.evaluator.streams.includes(stream));
-    const commit = snapshotCommit(frame, result);
+    const commit = snapshotCommit(frame, shardLeaseToken, result);
     const outcome =
       isKnown && result.mismatches.length === 0
         ? await this.untilAnswered(() => commitOutcome(store.applySnapshotPart(commit)))

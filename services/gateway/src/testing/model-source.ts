@@ -9,6 +9,7 @@ import {
   type ProjectId,
   parseProjectId,
   SEQ_PER_ORDINAL,
+  type ShardLeaseToken,
   type StreamNo,
 } from '@sluice/domain';
 import { assert } from '@sluice/errors';
@@ -40,6 +41,7 @@ export class ModelSource {
   private readonly clock: Clock;
   private readonly plan: StreamPlan;
   private token: LeaseToken = 0n as LeaseToken;
+  private shardToken = 0n as ShardLeaseToken;
   private docs = new Map<number, Doc>();
   private members = new Map<number, Member>();
 
@@ -79,6 +81,9 @@ export class ModelSource {
     const token = await store.acquireLease(project, 'model', 3_600_000);
     assert(token !== undefined, 'the lease is free');
     this.token = token;
+    const shardToken = await store.acquireShardLease(project, 0, 'model', 3_600_000);
+    assert(shardToken !== undefined, 'the shard is free');
+    this.shardToken = shardToken;
     const identity = { slot: 's', publication: 'p', systemId: '1', timeline: 1, databaseOid: 1 };
     const start = { lsn: (this.lsn - 1n) as Lsn, seq: barrierAt(this.lsn).seq };
     this.epoch = await store.openEpoch(project, token, identity, start, 1);
@@ -122,7 +127,8 @@ export class ModelSource {
     const draft = new Draft(stream);
     for (const [id, doc] of this.docs) draft.doc(id, undefined, doc, { lsn: pointLsn, seq: 0 });
     for (const [id, member] of this.members) draft.member(id, undefined, member, { lsn: pointLsn, seq: 0 });
-    const base = { project, epoch: this.epoch, leaseToken: token, streams, pointLsn, part: 0, last: true, issues: [] };
+    const held = { leaseToken: token, shard: 0, shardLeaseToken: this.shardToken };
+    const base = { project, epoch: this.epoch, ...held, streams, pointLsn, part: 0, last: true, issues: [] };
     await store.applySnapshotPart({ ...base, table: 'public.docs', chunks: draft.chunks(pointLsn), memberships: [] });
     if (this.plan.memberships.length === 0) return;
     await store.applySnapshotPart({ ...base, table: 'public.members', chunks: [], memberships: draft.memberships });
@@ -157,6 +163,7 @@ export class ModelSource {
       shard: 0,
       mapVersion: 1,
       leaseToken: this.token,
+      shardLeaseToken: this.shardToken,
       prev,
       end: barrierAt(this.lsn),
       endLsn: (this.lsn + 8n) as Lsn,

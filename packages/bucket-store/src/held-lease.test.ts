@@ -1,12 +1,13 @@
-import { createMemoryBucketStore } from '@sluice/bucket-store';
 import { parseProjectId } from '@sluice/domain';
 import { assert } from '@sluice/errors';
 import { manualClock } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
-import { waitForLease } from './lease.ts';
+import { waitForLease, waitForShardLease } from './held-lease.ts';
+import { createMemoryBucketStore } from './memory/memory-bucket-store.ts';
 
 const project = parseProjectId(1);
 const ttlMs = 6000;
+const never = new AbortController().signal;
 
 describe('waitForLease', () => {
   it('L3: keeps a lease for as long as it is renewed, and gives it back', async () => {
@@ -40,6 +41,19 @@ describe('waitForLease', () => {
     store.renewLease = async () => false;
     await clock.advance(ttlMs / 3);
     expect(lease.signal.aborted).toBe(true);
+  });
+
+  it('L3: a shard is held apart from the source, kept while it is renewed, and given back', async () => {
+    const clock = manualClock();
+    const store = createMemoryBucketStore(clock);
+    const options = { store, project, clock, holder: 'a', ttlMs };
+    const shards = await Promise.all([0, 1].map((shard) => waitForShardLease({ ...options, shard }, never)));
+    await clock.advance(ttlMs * 10);
+    expect(shards.map((lease) => lease?.signal.aborted)).toEqual([false, false]);
+    expect(await store.acquireShardLease(project, 1, 'b', ttlMs)).toBeUndefined();
+    await shards[1]?.release();
+    expect(await store.acquireShardLease(project, 1, 'b', ttlMs)).toBeDefined();
+    expect(await store.acquireShardLease(project, 0, 'b', ttlMs)).toBeUndefined();
   });
 
   it('waits for a lease that another holds, or until it is told to stop', async () => {
