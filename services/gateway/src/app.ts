@@ -1,6 +1,6 @@
-import type { BucketStore } from '@sluice/bucket-store';
+import { randomInt } from 'node:crypto';
 import { type Clock, delay, type ProjectId } from '@sluice/domain';
-import { AppError, assert } from '@sluice/errors';
+import { AppError, assert, type Code } from '@sluice/errors';
 import type { WakeUps } from '@sluice/op-queue';
 import { PROTOCOL_VERSION } from '@sluice/protocol';
 import type { Logger, Metrics } from '@sluice/telemetry';
@@ -9,19 +9,22 @@ import { fetchJson } from './authenticate/fetch-jwks.ts';
 import { KeySets } from './authenticate/key-sets.ts';
 import { TokenVerifier } from './authenticate/verify-token.ts';
 import { defaultGatewayConfig, type GatewayConfig } from './config.ts';
+import { Admission, type Visit } from './connection/admission.ts';
 import { type Wire, wireOf } from './connection/bind-session.ts';
 import { type Connection, type Listener, listen } from './connection/listen.ts';
+import { SendBudget } from './connection/send-budget.ts';
 import { gatewayEvents } from './events.ts';
 import { ByteLru } from './feed/byte-lru.ts';
-import { contentBytes, type FeedCaches, framePageBytes } from './feed/project-feed.ts';
-import { limiter } from './limiter.ts';
-import type { SourceMessage } from './model.ts';
+import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from './feed/project-feed.ts';
+import type { SourceMessage, StoreReads } from './model.ts';
 import { type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
+import { fairStore } from './schedule/fair-store.ts';
+import { FairTurns } from './schedule/fair-turns.ts';
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
 import { SyncCursor } from './sync-cursor.ts';
 
 export interface GatewayOptions {
-  readonly store: BucketStore;
+  readonly store: StoreReads;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -38,6 +41,12 @@ export interface GatewayStats {
   readonly cacheBytes: number;
   readonly cacheHits: number;
   readonly cacheMisses: number;
+  /** In send buffers, now and at most so far. */
+  readonly sendBytes: number;
+  readonly sendBytesPeak: number;
+  /** Pages that were read and encoded in turns, and those that wait for theirs. */
+  readonly slices: number;
+  readonly slicesWaiting: number;
 }
 export interface Gateway {
   /** `url` is what clients connect to. */
@@ -47,14 +56,23 @@ export interface Gateway {
   stats(): GatewayStats;
 }
 
+interface Arrival {
+  readonly wire: Wire;
+  readonly visit: Visit;
+}
 interface OpenProject {
   readonly rooms: ProjectRooms;
   readonly sessions: Set<Session>;
 }
 
 const KEY_SET = { timeoutMs: 5000, bytesMax: 256 * 1024, cooldownMs: 30_000, refreshMs: 120_000, staleMaxMs: 300_000 };
-const REDUCTIONS_AT_ONCE = 4;
 const CLOSE_WITHIN_MS = 2000;
+/** Each may hold a few tens of megabytes. */
+const REDUCTIONS = { atOnceMax: 4, atOncePerGroupMax: 2 };
+/** Fewer than the store's places, so that those who wait for news find one. */
+const SLICES = { atOnceMax: 4, atOncePerGroupMax: 3 };
+const VERIFICATIONS = { atOnceMax: 64, atOncePerGroupMax: 32 };
+const RANDOM_STEPS = 2 ** 32;
 
 export function createGateway(options: GatewayOptions): Gateway {
   return new GatewayApp(options);
@@ -65,7 +83,11 @@ class GatewayApp implements Gateway {
   private readonly events;
   private readonly verifier: TokenVerifier;
   private readonly caches: FeedCaches;
-  private readonly connections = new Map<Session, Wire>();
+  private readonly admission: Admission;
+  private readonly sendBudget: SendBudget;
+  private readonly verifications = new FairTurns(VERIFICATIONS);
+  private readonly store: StoreReads;
+  private readonly connections = new Map<Session, Arrival>();
   private readonly projectOfSession = new Map<Session, ProjectId>();
   private readonly openByProject = new Map<ProjectId, OpenProject>();
   private readonly sessionsByUser = new Map<string, number>();
@@ -86,17 +108,29 @@ class GatewayApp implements Gateway {
     this.caches = {
       pages: new ByteLru(config.cacheBytes, framePageBytes),
       contents: new ByteLru(config.cacheBytes, contentBytes),
-      limitReductions: limiter(REDUCTIONS_AT_ONCE),
+      shared: new ByteLru(config.cacheBytes / 4, sharedBytes),
+      reductions: new FairTurns(REDUCTIONS),
+      slices: new FairTurns(SLICES),
     };
+    const { storeReadsMax } = config;
+    const reads = { atOnceMax: storeReadsMax, atOncePerGroupMax: Math.max(1, storeReadsMax - 2) };
+    this.store = fairStore(options.store, new FairTurns(reads));
+    this.admission = new Admission(config, clock, () => randomInt(RANDOM_STEPS) / RANDOM_STEPS);
+    this.sendBudget = new SendBudget({
+      processBytesMax: config.sendBytesMax,
+      projectBytesMax: config.sendBytesPerProjectMax,
+      sessionBytesMax: config.sendBufferPauseBytes,
+    });
   }
 
   async listen(): Promise<{ url: string; port: number }> {
-    const { host, port, allowedOrigins, connectionsMax } = this.options.config;
+    const { host, port, allowedOrigins, trustedProxies } = this.options.config;
     this.listener = await listen({
       host,
       port,
       allowedOrigins,
-      hasRoom: () => !this.isDraining && this.connections.size < connectionsMax,
+      trustedProxies,
+      refusalOf: (address) => this.admission.refusalOf(address),
       onConnection: (connection) => this.accept(connection),
       onRefused: (code) => this.events.upgradeRefused(code),
       health: () => (this.isDraining ? 'draining' : undefined),
@@ -109,6 +143,7 @@ class GatewayApp implements Gateway {
   async close(): Promise<void> {
     const { clock, config } = this.options;
     this.isDraining = true;
+    this.admission.close();
     await this.listener?.stop();
     const sessions = [...this.connections.keys()];
     this.events.draining(sessions.length);
@@ -129,15 +164,19 @@ class GatewayApp implements Gateway {
 
   stats(): GatewayStats {
     const open = [...this.openByProject.values()];
-    const { pages, contents } = this.caches;
+    const { pages, contents, shared, slices } = this.caches;
     return {
       connections: this.connections.size,
       sessions: open.reduce((sum, { sessions }) => sum + sessions.size, 0),
       projects: open.length,
       buckets: open.reduce((sum, { rooms }) => sum + rooms.feed.bucketCount, 0),
-      cacheBytes: pages.bytes + contents.bytes,
+      cacheBytes: pages.bytes + contents.bytes + shared.bytes,
       cacheHits: pages.hits + contents.hits,
       cacheMisses: pages.misses + contents.misses,
+      sendBytes: this.sendBudget.bytes,
+      sendBytesPeak: this.sendBudget.peakBytes,
+      slices: slices.given,
+      slicesWaiting: slices.waitingCount,
     };
   }
 
@@ -156,10 +195,14 @@ class GatewayApp implements Gateway {
 
   private accept(connection: Connection): void {
     const { clock, config } = this.options;
+    const visit = this.admission.enter(connection.address);
     const wire: Wire = wireOf({
       connection,
       clock,
-      pauseBytes: config.sendBufferPauseBytes,
+      account: this.sendBudget.account(() => {
+        const project = this.projectOfSession.get(session);
+        return project === undefined ? undefined : String(project);
+      }),
       stalledMs: config.sendStalledMs,
       closeWithinMs: CLOSE_WITHIN_MS,
       onMessage: (message) => session.dispatch({ kind: 'message', message }),
@@ -167,20 +210,22 @@ class GatewayApp implements Gateway {
       onHeard: () => session.dispatch({ kind: 'heard' }),
       onDisconnected: () => {
         session.dispatch({ kind: 'disconnected' });
+        visit.left();
         this.connections.delete(session);
         if (this.connections.size === 0) this.whenGone?.();
       },
     });
     const session: Session = new Session(wire, this.doors, clock, config.session);
-    this.connections.set(session, wire);
+    this.connections.set(session, { wire, visit });
   }
 
   private readonly doors: SessionDoors = {
-    verify: async (ref, token) => {
-      const known = await this.options.directory.projectByRef(ref);
-      if (!known) throw new AppError('AUTH_PROJECT_UNKNOWN');
-      return { project: known.project, ...(await this.verifier.verify(known.project, known.auth, token)) };
-    },
+    verify: (session, ref, token) =>
+      this.verifications.run({ group: ref, member: session }, async () => {
+        const known = await this.options.directory.projectByRef(ref);
+        if (!known) throw new AppError('AUTH_PROJECT_UNKNOWN');
+        return { project: known.project, ...(await this.verifier.verify(known.project, known.auth, token)) };
+      }),
     join: (session, hello, identity) => this.join(session, hello, identity),
     onClosed: (session, error) => this.leave(session, error),
   };
@@ -192,8 +237,10 @@ class GatewayApp implements Gateway {
   ): SessionProject {
     const { project, subject } = identity;
     this.takePlace(`${project}:${subject}`);
-    const wire = this.connections.get(session);
-    assert(wire, 'a session joins without a connection');
+    const arrival = this.connections.get(session);
+    assert(arrival, 'a session joins without a connection');
+    const { wire, visit } = arrival;
+    visit.welcomed();
     const open = this.openProject(project);
     open.sessions.add(session);
     this.projectOfSession.set(session, project);
@@ -207,12 +254,17 @@ class GatewayApp implements Gateway {
     );
     const sink = {
       send: (frames: readonly Uint8Array[]) => void wire.sendFrames(frames),
+      get isReady() {
+        return wire.isReady;
+      },
       ready: () => wire.ready(),
     };
     return {
       takeClaims: (next) => cursor.replaceClaims(next.tokenClaims),
       step: async (how) => {
         if (how.evenIfBare && !cursor.isBehind) return undefined;
+        // Until it takes what it was sent, commits that come become one checkpoint.
+        if (!wire.isReady) await wire.ready();
         const startedMs = this.options.clock.monotonicMs();
         const sent = await cursor.next(sink, how);
         if (sent) this.events.checkpointSent(project, sent, this.options.clock.monotonicMs() - startedMs);
@@ -226,6 +278,7 @@ class GatewayApp implements Gateway {
   }
 
   private leave(session: Session, error: AppError | undefined): void {
+    if (error && isGuess(error)) this.connections.get(session)?.visit.tokenRefused();
     const project = this.projectOfSession.get(session);
     this.projectOfSession.delete(session);
     this.events.sessionClosed(session.id, project, error);
@@ -239,14 +292,14 @@ class GatewayApp implements Gateway {
   private openProject(project: ProjectId): OpenProject {
     const known = this.openByProject.get(project);
     if (known) return known;
-    const { store, wakeUps, clock, config } = this.options;
+    const { wakeUps, clock, config } = this.options;
     const sessions = new Set<Session>();
     const tell = (source: SourceMessage) => {
       for (const session of sessions) session.dispatch({ kind: 'source', message: source });
     };
     const rooms = projectRoomsOf({
       project,
-      store,
+      store: this.store,
       wakeUps,
       clock,
       caches: this.caches,
@@ -273,3 +326,18 @@ class GatewayApp implements Gateway {
     else this.sessionsByUser.delete(user);
   }
 }
+
+/** Whether a refused token may be somebody's try: not one that was good and has ended, nor keys that are out of reach. */
+function isGuess({ code }: AppError): boolean {
+  return GUESSES.has(code);
+}
+const GUESSES: ReadonlySet<Code> = new Set([
+  'AUTH_PROJECT_UNKNOWN',
+  'AUTH_TOKEN_TOO_LARGE',
+  'AUTH_TOKEN_MALFORMED',
+  'AUTH_ALGORITHM',
+  'AUTH_KEY_UNKNOWN',
+  'AUTH_SIGNATURE',
+  'AUTH_ISSUER',
+  'AUTH_AUDIENCE',
+]);

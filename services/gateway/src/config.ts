@@ -11,10 +11,22 @@ export interface GatewayConfig {
   readonly allowedOrigins: readonly string[];
   readonly connectionsMax: number;
   readonly connectionsPerUserMax: number;
+  readonly connectionsPerAddressMax: number;
+  /** Connections that have not been welcomed yet. */
+  readonly handshakesMax: number;
+  readonly failedTokensPerMinuteMax: number;
+  /** Proxies of ours in front, each of which appends to `X-Forwarded-For`; 0 when clients connect directly. */
+  readonly trustedProxies: number;
   /** Bytes of encoded pages, and as many of whole buckets, that are kept for the next who needs them. */
   readonly cacheBytes: number;
+  /** Bytes in send buffers: of one session, of one project's sessions together, of all. */
   readonly sendBufferPauseBytes: number;
+  readonly sendBytesPerProjectMax: number;
+  readonly sendBytesMax: number;
+  /** A client that takes not one byte for so long while some wait is sent away. */
   readonly sendStalledMs: number;
+  /** Reads of the store at the same time; a few fewer of one project. */
+  readonly storeReadsMax: number;
   readonly pollMs: number;
   /** How far the clock of whoever signs tokens may be off, seconds. */
   readonly tokenToleranceS: number;
@@ -35,6 +47,7 @@ export const defaultSessionLimits: SessionLimits = {
   idleCheckpointMs: 30_000,
   unappliedMax: 64,
   unappliedBytesMax: 16 * 1024 * 1024,
+  unappliedMs: 10 * 60_000,
   messagesBurst: 200,
   messagesPerS: 50,
 };
@@ -45,9 +58,16 @@ export const defaultGatewayConfig: GatewayConfig = {
   allowedOrigins: ['loopback'],
   connectionsMax: 15_000,
   connectionsPerUserMax: 200,
+  connectionsPerAddressMax: 5_000,
+  handshakesMax: 1_000,
+  failedTokensPerMinuteMax: 60,
+  trustedProxies: 0,
   cacheBytes: 64 * 1024 * 1024,
   sendBufferPauseBytes: 1024 * 1024,
+  sendBytesPerProjectMax: 64 * 1024 * 1024,
+  sendBytesMax: 128 * 1024 * 1024,
   sendStalledMs: 30_000,
+  storeReadsMax: 8,
   pollMs: 2_000,
   tokenToleranceS: 30,
   allowPrivateKeySets: false,
@@ -84,13 +104,47 @@ export const configDefinition = defineConfig({
     unit: 'connections',
     meaning: 'Open connections that this process takes.',
   },
+  SLUICE_GATEWAY_ADDRESS_CONNECTIONS_MAX: {
+    type: 'integer',
+    default: defaultGatewayConfig.connectionsPerAddressMax,
+    min: 1,
+    max: 100_000,
+    unit: 'connections',
+    meaning: 'Open connections of one IPv4 address or IPv6 /64.',
+  },
+  SLUICE_GATEWAY_FAILED_TOKENS_MAX: {
+    type: 'integer',
+    default: defaultGatewayConfig.failedTokensPerMinuteMax,
+    min: 1,
+    max: 100_000,
+    unit: 'tokens a minute',
+    meaning: 'Tokens of one address that may be refused; then it is not let in until the minute is over.',
+  },
+  SLUICE_GATEWAY_TRUSTED_PROXIES: {
+    type: 'integer',
+    default: 0,
+    min: 0,
+    max: 10,
+    unit: 'proxies',
+    meaning:
+      'Proxies in front of the gateway that append to X-Forwarded-For; without them the header counts for nothing.',
+  },
+  SLUICE_GATEWAY_SEND_BYTES_MAX: {
+    type: 'integer',
+    default: defaultGatewayConfig.sendBytesMax,
+    min: 4 * 1024 * 1024,
+    max: 16 * 1024 * 1024 * 1024,
+    unit: 'bytes',
+    meaning: 'Memory for what clients have not taken yet; one project gets at most half of it.',
+  },
   SLUICE_GATEWAY_CACHE_BYTES: {
     type: 'integer',
     default: defaultGatewayConfig.cacheBytes,
     min: 1024 * 1024,
     max: 16 * 1024 * 1024 * 1024,
     unit: 'bytes',
-    meaning: 'Memory for encoded pages of buckets, and as much again for whole buckets.',
+    meaning:
+      'Memory for encoded pages of buckets, as much again for whole buckets, and a quarter for whole checkpoints.',
   },
   SLUICE_GATEWAY_DRAIN_MS: {
     type: 'integer',
@@ -144,6 +198,11 @@ export function gatewayConfigFrom(settings: ConfigOf<typeof configDefinition>): 
     port: settings.SLUICE_GATEWAY_PORT,
     allowedOrigins: settings.SLUICE_GATEWAY_ORIGINS,
     connectionsMax: settings.SLUICE_GATEWAY_CONNECTIONS_MAX,
+    connectionsPerAddressMax: settings.SLUICE_GATEWAY_ADDRESS_CONNECTIONS_MAX,
+    failedTokensPerMinuteMax: settings.SLUICE_GATEWAY_FAILED_TOKENS_MAX,
+    trustedProxies: settings.SLUICE_GATEWAY_TRUSTED_PROXIES,
+    sendBytesMax: settings.SLUICE_GATEWAY_SEND_BYTES_MAX,
+    sendBytesPerProjectMax: settings.SLUICE_GATEWAY_SEND_BYTES_MAX / 2,
     cacheBytes: settings.SLUICE_GATEWAY_CACHE_BYTES,
     drainMs: settings.SLUICE_GATEWAY_DRAIN_MS,
     allowPrivateKeySets: settings.SLUICE_GATEWAY_PRIVATE_KEY_SETS,

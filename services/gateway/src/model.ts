@@ -1,8 +1,21 @@
+import type { BucketStore } from '@sluice/bucket-store';
 import type { BucketId, Checkpoint, LookupId, Lsn, ProjectId, StreamNo } from '@sluice/domain';
 import type { ServerMessage } from '@sluice/protocol';
 import type { StreamPlan } from '@sluice/sync-rules';
 
 /** The nouns that the rooms of this service share. */
+
+/** What the gateway does with the store: it writes nothing. */
+export type StoreReads = Pick<
+  BucketStore,
+  | 'readSource'
+  | 'readStreams'
+  | 'readChunks'
+  | 'readSums'
+  | 'readMembership'
+  | 'readMembershipTouched'
+  | 'readTruncated'
+>;
 
 /** A stream generation that is, was or will be visible in the serving epoch. */
 export interface ServedStream {

@@ -1,14 +1,13 @@
-import type { BucketStore } from '@sluice/bucket-store';
 import type { Clock, ProjectId } from '@sluice/domain';
 import type { WakeUps } from '@sluice/op-queue';
 import { type FeedCaches, ProjectFeed } from './feed/project-feed.ts';
-import type { SourceMessage } from './model.ts';
+import type { SourceMessage, StoreReads } from './model.ts';
 import { ProjectWatch } from './notify/project-watch.ts';
 import { type MembershipReader, membershipReaderOf } from './resolve/read-membership.ts';
 
 export interface ProjectRoomsOptions {
   readonly project: ProjectId;
-  readonly store: BucketStore;
+  readonly store: StoreReads;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
   readonly caches: FeedCaches;

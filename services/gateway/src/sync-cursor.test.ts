@@ -1,5 +1,5 @@
 import type { BucketId, Lsn } from '@sluice/domain';
-import { randomFrom, seededRandom } from '@sluice/testkit';
+import { randomFrom, seededRandom, waitFor } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
 import { DirectClient, doc, member, noMember, POLL_MS, stack } from './testing/direct-client.ts';
 import { bucketsOfUser } from './testing/docs-rules.ts';
@@ -109,6 +109,24 @@ describe('one session', () => {
     expect([ann.isDirty, bob.isDirty]).toEqual([true, true]);
     await ann.step();
     expect(ann.replica.rows()).toHaveLength(1);
+  });
+
+  it('L11: a lost wake-up about the streams costs at most one poll, also when every checkpoint is announced', async () => {
+    let isLossy = false;
+    const s = await stack({ loses: (wakeUp) => isLossy && wakeUp.kind === 'streams' });
+    const ann = new DirectClient(s, 'ann');
+    await s.source.commit([doc(1, 'ann', 'red')]);
+    await ann.step();
+    const before = s.rooms.watch.served?.streams[0]?.stream;
+    isLossy = true;
+    await s.source.redeploy();
+    await s.source.commit([doc(2, 'ann', 'red')]);
+    await s.clock.advance(0);
+    expect(s.rooms.watch.served?.streams[0]?.stream).toBe(before);
+    await s.clock.advance(POLL_MS);
+    await waitFor(() => s.rooms.watch.served?.streams[0]?.stream === s.source.stream, { what: 'the new streams' });
+    await ann.step();
+    expect(ann.replica.rows()).toHaveLength(2);
   });
 
   it('a wake-up that was lost for good is found by the poll', async () => {

@@ -154,7 +154,7 @@ export class SyncCursor {
     const bytes = mustSend
       ? await sendCheckpoint(
           this.rooms.feed,
-          { checkpoint, after: scope.after, reset, plan, prelude, onBegin, confirm },
+          { checkpoint, after: scope.after, reset, plan, member: this, prelude, onBegin, confirm },
           sink,
         )
       : 0;

@@ -195,6 +195,7 @@ const conditionCodes = defineCodes({
     how: 'Narrow the membership so that one user reaches at most {max} buckets, or sync by a coarser parameter.',
     retry: 'wait',
     status: 422,
+    close: 4413,
   },
 });
 

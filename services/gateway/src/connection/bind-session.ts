@@ -13,11 +13,12 @@ import type { RawData } from 'ws';
 import { inflated } from '../payload.ts';
 import type { Connection } from './listen.ts';
 import { Outbox } from './outbox.ts';
+import type { SendAccount } from './send-budget.ts';
 
 export interface WireOptions {
   readonly connection: Connection;
   readonly clock: Clock;
-  readonly pauseBytes: number;
+  readonly account: SendAccount;
   readonly stalledMs: number;
   /** How long the other side may take to answer a close. */
   readonly closeWithinMs: number;
@@ -33,6 +34,8 @@ export interface Wire {
   send(message: ServerMessage): void;
   /** Encoded messages that many connections share. */
   sendFrames(frames: readonly Uint8Array[]): Promise<void> | undefined;
+  /** Whether `ready` would resolve at once. */
+  readonly isReady: boolean;
   ready(): Promise<void>;
   ping(): void;
   close(error: AppError): void;
@@ -46,14 +49,10 @@ export function closeCodeOf(error: AppError): number {
 }
 
 export function wireOf(options: WireOptions): Wire {
-  const { connection, clock, pauseBytes, stalledMs } = options;
+  const { connection, clock, account, stalledMs } = options;
   const { socket, stream, isJson } = connection;
-  const onStalled = () => {
-    options.onRefused(new AppError('CLIENT_SLOW'));
-    // Its buffers are full, so it would not read a close frame either.
-    socket.terminate();
-  };
-  const outbox = new Outbox({ socket, stream, clock, pauseBytes, stalledMs, onStalled });
+  const onStalled = () => options.onRefused(new AppError('CLIENT_SLOW'));
+  const outbox = new Outbox({ socket, stream, clock, account, stalledMs, onStalled });
 
   socket.on('message', (data, isBinary) => {
     if (isBinary === isJson) options.onRefused(new AppError('PROTOCOL_FRAME_TYPE'));
@@ -97,6 +96,9 @@ export function wireOf(options: WireOptions): Wire {
       if (outbox.isOpen) void sendFrames([encodeServerMessage(message)]);
     },
     sendFrames,
+    get isReady() {
+      return !isJson && outbox.isReady;
+    },
     ready: () => (isJson ? jsonTail.then(() => outbox.ready()) : outbox.ready()),
     ping() {
       if (outbox.isOpen) socket.ping();

@@ -3,6 +3,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Duplex } from 'node:stream';
 import { LIMITS, SUBPROTOCOL_BINARY, SUBPROTOCOL_JSON } from '@sluice/protocol';
 import { type WebSocket, WebSocketServer } from 'ws';
+import type { AdmissionRefusal } from './admission.ts';
+import { clientAddress } from './client-address.ts';
 
 export interface ListenOptions {
   readonly host: string;
@@ -10,16 +12,21 @@ export interface ListenOptions {
   readonly port: number;
   /** For `isAllowed`; a request without an origin comes from no web page. */
   readonly allowedOrigins: readonly string[];
-  /** Whether there is room for one more. */
-  readonly hasRoom: () => boolean;
+  /** Proxies of ours that a request has passed, for `clientAddress`. */
+  readonly trustedProxies: number;
+  /** Why this address may not have one more connection. */
+  readonly refusalOf: (address: string) => AdmissionRefusal | undefined;
   readonly onConnection: (connection: Connection) => void;
   /** A refused upgrade, by its code. */
-  readonly onRefused: (code: 'ORIGIN_REFUSED' | 'GATEWAY_FULL') => void;
+  readonly onRefused: (code: RefusalCode) => void;
   /** Undefined when healthy, else why not. */
   readonly health: () => string | undefined;
 }
+type RefusalCode = 'ORIGIN_REFUSED' | AdmissionRefusal['code'];
 export interface Connection {
   readonly socket: WebSocket;
+  /** As limits go by it. */
+  readonly address: string;
   readonly stream: Duplex;
   readonly isJson: boolean;
 }
@@ -55,14 +62,15 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   server.on('upgrade', (request, stream, head) => {
     // Until the socket is handed over nobody else listens for its errors.
     stream.on('error', () => stream.destroy());
-    const refusal = refusalOf(request, options);
+    const address = addressOf(request, options);
+    const refusal = refusalOf(request, address, options);
     if (refusal) {
       if (refusal.code) options.onRefused(refusal.code);
-      refuse(stream, refusal.status, refusal.code ?? '');
+      refuse(stream, refusal);
       return;
     }
     sockets.handleUpgrade(request, stream, head, (socket) => {
-      options.onConnection({ socket, stream, isJson: socket.protocol === SUBPROTOCOL_JSON });
+      options.onConnection({ socket, stream, address, isJson: socket.protocol === SUBPROTOCOL_JSON });
     });
   });
   server.listen(options.port, options.host);
@@ -84,9 +92,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
 
 interface Refusal {
   readonly status: string;
-  readonly code: 'ORIGIN_REFUSED' | 'GATEWAY_FULL' | undefined;
+  readonly code: RefusalCode | undefined;
+  readonly retryAfterS?: number;
 }
-function refusalOf(request: IncomingMessage, options: ListenOptions): Refusal | undefined {
+function refusalOf(request: IncomingMessage, address: string, options: ListenOptions): Refusal | undefined {
   // Nothing but the bare path: a token in a URL would end up in logs.
   if (request.url !== PATH) return { status: '404 Not Found', code: undefined };
   const { origin } = request.headers;
@@ -95,8 +104,16 @@ function refusalOf(request: IncomingMessage, options: ListenOptions): Refusal | 
   const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((name) => name.trim());
   if (!offered.includes(SUBPROTOCOL_BINARY) && !offered.includes(SUBPROTOCOL_JSON))
     return { status: '400 Bad Request', code: undefined };
-  if (!options.hasRoom()) return { status: '503 Service Unavailable', code: 'GATEWAY_FULL' };
-  return undefined;
+  const refusal = options.refusalOf(address);
+  if (!refusal) return undefined;
+  const status = refusal.code === 'GATEWAY_FULL' ? '503 Service Unavailable' : '429 Too Many Requests';
+  return { status, ...refusal };
+}
+
+function addressOf(request: IncomingMessage, { trustedProxies }: ListenOptions): string {
+  const header = request.headers['x-forwarded-for'];
+  const forwardedFor = Array.isArray(header) ? header.join(',') : header;
+  return clientAddress(request.socket.remoteAddress, forwardedFor, trustedProxies);
 }
 
 /** @param allowed origins as browsers send them, or `*` for all, or `loopback` for pages of this machine */
@@ -105,8 +122,9 @@ export function isAllowed(origin: string, allowed: readonly string[]): boolean {
   return allowed.includes('loopback') && /^https?:\/\/(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?$/.test(origin);
 }
 
-function refuse(stream: Duplex, status: string, body: string): void {
-  const retry = status.startsWith('503') ? 'Retry-After: 5\r\n' : '';
+function refuse(stream: Duplex, { status, code, retryAfterS }: Refusal): void {
+  const body = code ?? '';
+  const retry = retryAfterS === undefined ? '' : `Retry-After: ${retryAfterS}\r\n`;
   stream.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain\r\n${retry}Content-Length: ${body.length}\r\n\r\n${body}`,
   );

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { WebSocket } from 'ws';
+import type { SendAccount } from './send-budget.ts';
 import { framed } from './websocket-frames.ts';
 
 export interface OutboxOptions {
@@ -9,9 +10,9 @@ export interface OutboxOptions {
   /** The stream under it. */
   readonly stream: Duplex;
   readonly clock: Clock;
-  /** Above this many bytes that the kernel has not taken, `ready` waits. */
-  readonly pauseBytes: number;
-  /** When nothing at all leaves for so long while `ready` waits, the client is too slow. */
+  /** What the connection may keep in its buffer; beyond it, `ready` waits. */
+  readonly account: SendAccount;
+  /** Not a byte left for so long while some wait: the client is too slow. At most a quarter of it later it is cut. */
   readonly stalledMs: number;
   readonly onStalled: () => void;
 }
@@ -20,7 +21,9 @@ export interface OutboxOptions {
 export class Outbox {
   private readonly options: OutboxOptions;
   private waiters: { resolve: () => void; reject: (error: Error) => void }[] = [];
-  private cancelStall: (() => void) | undefined;
+  private cancelWatch: (() => void) | undefined;
+  private stopLooking: (() => void) | undefined;
+  private given = 0;
   bytesSent = 0;
 
   constructor(options: OutboxOptions) {
@@ -30,6 +33,9 @@ export class Outbox {
 
   get isOpen(): boolean {
     return this.options.socket.readyState === WebSocket.OPEN;
+  }
+  private get bufferedBytes(): number {
+    return this.options.socket.bufferedAmount;
   }
 
   /**
@@ -44,54 +50,110 @@ export class Outbox {
     if (pieces.length > 1) stream.cork();
     for (const piece of pieces) {
       this.bytesSent += piece.length;
+      this.given += piece.length;
       stream.write(piece, this.onWritten);
     }
     if (pieces.length > 1) stream.uncork();
+    this.account();
   }
 
   /** @throws AppError SESSION_RESTART when the connection is over */
   sendText(message: string): void {
     if (!this.isOpen) throw connectionOver();
     this.bytesSent += message.length;
+    this.given += message.length;
     this.options.socket.send(message, this.onWritten);
+    this.account();
+  }
+
+  get isReady(): boolean {
+    return this.options.account.hasRoom;
   }
 
   /** @throws AppError SESSION_RESTART when the connection is over */
   ready(): Promise<void> {
     if (!this.isOpen) return Promise.reject(connectionOver());
-    if (this.options.socket.bufferedAmount <= this.options.pauseBytes) return Promise.resolve();
+    if (this.isReady) return Promise.resolve();
+    this.stopLooking ??= this.options.account.whenOthersMakeRoom(() => this.look());
     return new Promise((resolve, reject) => {
       this.waiters.push({ resolve, reject });
-      this.armStall();
     });
   }
 
   private readonly onWritten = (): void => {
-    if (this.waiters.length === 0) return;
-    if (this.options.socket.bufferedAmount > this.options.pauseBytes / 2) {
-      this.armStall();
-      return;
-    }
-    this.disarmStall();
+    this.account();
+    // Going on for every few bytes that left would read the same page many times over.
+    if (this.waiters.length > 0 && this.bufferedBytes <= this.resumeBytes) this.look();
+  };
+
+  /** Half of what stood in the buffer when it was found full. */
+  private resumeBytes = 0;
+
+  private look(): void {
+    if (this.waiters.length === 0 || !this.isReady) return;
+    this.stopLooking?.();
+    this.stopLooking = undefined;
     const waiters = this.waiters;
     this.waiters = [];
     for (const { resolve } of waiters) resolve();
-  };
+  }
+
+  private account(): void {
+    const bytes = this.bufferedBytes;
+    this.options.account.set(bytes);
+    if (bytes > 0) {
+      this.resumeBytes = Math.max(this.resumeBytes, bytes / 2);
+      this.watch();
+    } else {
+      this.resumeBytes = 0;
+      this.cancelWatch?.();
+      this.cancelWatch = undefined;
+    }
+  }
+
+  /** Looks now and then whether bytes leave. Also part of a write counts, which a slow link may take long to finish. */
+  private watch(): void {
+    if (this.cancelWatch) return;
+    const { clock, stalledMs, onStalled } = this.options;
+    let seen = this.progress();
+    let seenAtMs = clock.monotonicMs();
+    const check = (): void => {
+      const now = this.progress();
+      if (now !== seen) {
+        seen = now;
+        seenAtMs = clock.monotonicMs();
+      }
+      if (clock.monotonicMs() - seenAtMs >= stalledMs) onStalled();
+      else this.cancelWatch = clock.setTimer(stalledMs / 4, check);
+    };
+    this.cancelWatch = clock.setTimer(stalledMs / 4, check);
+  }
+
+  /** Changes when bytes leave: how much of what was given is gone, and what is left of the write under way. */
+  private progress(): string {
+    return `${this.given - this.bufferedBytes} ${queuedInHandle(this.options.stream)}`;
+  }
 
   private end(): void {
-    this.disarmStall();
+    this.cancelWatch?.();
+    this.cancelWatch = undefined;
+    this.stopLooking?.();
+    this.stopLooking = undefined;
+    this.options.account.close();
     const waiters = this.waiters;
     this.waiters = [];
     for (const { reject } of waiters) reject(connectionOver());
   }
-  private armStall(): void {
-    this.disarmStall();
-    this.cancelStall = this.options.clock.setTimer(this.options.stalledMs, this.options.onStalled);
-  }
-  private disarmStall(): void {
-    this.cancelStall?.();
-    this.cancelStall = undefined;
-  }
+}
+
+/**
+ * Bytes of the write under way that the kernel has not taken. A stream counts a write until all of it is gone, which on a
+ * slow link takes long; Node's own socket timeout asks the handle as well (lib/net.js, `_onTimeout`).
+ */
+function queuedInHandle(stream: Duplex): number {
+  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
+  const queued = typeof handle === 'object' && handle !== null && 'writeQueueSize' in handle && handle.writeQueueSize;
+  return typeof queued === 'number' ? queued : 0;
 }
 
 function connectionOver(): AppError {

@@ -9,6 +9,7 @@ const EMPTY = 0xffffffff;
  * Finds, over the chunks of a bucket in their order, which ops are the newest of their row and put it (L13: nothing
  * older is sent). Ops are numbered in the order they are offered. Keys are told apart by hash first and then by their
  * bytes, because the hash resists no adversary. About 40 bytes a row while it is being built, one bit an op afterwards.
+ * The rows can be looked at in parts, one after the other, each over the same ops: then memory is that of one part.
  */
 export class LiveOps {
   private slots = new Uint32Array(1024).fill(EMPTY);
@@ -20,8 +21,29 @@ export class LiveOps {
   private readonly keys = new ByteWriter(8192);
   private ops = 0;
   private live = new Uint8Array(256);
+  private part = 0;
+  private parts = 1;
+  private readonly rowsMax: number;
   /** Ops that are live, over everything that was offered. */
   liveOps = 0;
+
+  /** @param rowsMax of one part; `isOverfull` says when there were more */
+  constructor(rowsMax = Number.POSITIVE_INFINITY) {
+    this.rowsMax = rowsMax;
+  }
+
+  /** From here on the same ops are offered from the first on, and only rows of this part are looked at. */
+  beginPart(part: number, parts: number): void {
+    this.part = part;
+    this.parts = parts;
+    this.ops = 0;
+    this.rows = 0;
+    this.keys.reset();
+    this.slots.fill(EMPTY);
+  }
+  get isOverfull(): boolean {
+    return this.rows > this.rowsMax;
+  }
 
   /** @throws MalformedBytesError when directory and payload do not fit each other */
   offer(directory: Uint8Array, payload: Uint8Array): number {
@@ -57,6 +79,7 @@ export class LiveOps {
     const op = this.ops++;
     if (op >= OPS_MAX) throw new MalformedBytesError('too many ops in one bucket');
     if (op >> 3 >= this.live.length) this.live = grown(this.live);
+    if (this.parts > 1 && hashHi % this.parts !== this.part) return;
     const row = this.rowOf(hashLo, hashHi, key);
     const older = this.newestOp[row] as number;
     if (older !== EMPTY) this.setLive(older, false);
@@ -66,7 +89,7 @@ export class LiveOps {
 
   private rowOf(hashLo: number, hashHi: number, key: Uint8Array): number {
     const mask = this.slots.length - 1;
-    let slot = (hashLo ^ hashHi) & mask;
+    let slot = hashLo & mask;
     for (;;) {
       const row = this.slots[slot] as number;
       if (row === EMPTY) return this.addRow(slot, hashLo, hashHi, key);
@@ -102,7 +125,7 @@ export class LiveOps {
     this.slots = new Uint32Array(this.slots.length * 2).fill(EMPTY);
     const mask = this.slots.length - 1;
     for (let row = 0; row < this.rows; row++) {
-      let slot = ((this.hashLo[row] as number) ^ (this.hashHi[row] as number)) & mask;
+      let slot = (this.hashLo[row] as number) & mask;
       while (this.slots[slot] !== EMPTY) slot = (slot + 1) & mask;
       this.slots[slot] = row;
     }

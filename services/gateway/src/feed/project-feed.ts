@@ -1,13 +1,21 @@
-import type { BucketRef, BucketStore, BucketTotals, StoredChunk } from '@sluice/bucket-store';
+import type { BucketRef, BucketTotals, StoredChunk } from '@sluice/bucket-store';
 import type { BucketId, Checkpoint, Lsn, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type BucketAnnouncement, encodeServerMessage } from '@sluice/protocol';
 import { batched, type Span } from '../batch.ts';
-import type { Step } from '../model.ts';
+import type { Step, StoreReads } from '../model.ts';
+import { breath, type FairTurns, type TurnKey } from '../schedule/fair-turns.ts';
 import { BucketRegistry, type KnownBucket, versionAt } from './bucket-registry.ts';
 import type { ByteLru } from './byte-lru.ts';
 import { pageReaderOf } from './read-chunks.ts';
-import { type PackedOps, type PagedReduction, packBytes, readReducedPage, reduceBucket } from './reduce.ts';
+import {
+  type PackedOps,
+  type PagedReduction,
+  packBytes,
+  type ReductionInput,
+  readReducedPage,
+  reduceBucket,
+} from './reduce.ts';
 
 /** Encoded `chunk` messages, ready for any session's wire; `next` continues. */
 export interface FramePage {
@@ -31,15 +39,21 @@ export type BucketContent =
 export interface FeedCaches {
   readonly pages: ByteLru<FramePage>;
   readonly contents: ByteLru<BucketContent>;
-  /** Runs reductions a few at a time: each may hold a whole bucket in memory. */
-  readonly limitReductions: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Checkpoints that several sessions are sent as they are. */
+  readonly shared: ByteLru<SharedFrames | undefined>;
+  /** Turns for reductions, each of which holds tables of a bucket's rows in memory. */
+  readonly reductions: FairTurns;
+  /** Turns for pages: reading, reducing and encoding one takes the processor and the store for a while. */
+  readonly slices: FairTurns;
 }
+/** Gives a page again for the same cursor; holds none of them. */
+export type PageReader = (cursor: string | undefined) => Promise<FramePage>;
 
 const NO_TOTALS: BucketTotals = { checksum: 0n, rows: 0 };
 const EMPTY_PAGE: FramePage = { frames: [], ops: 0, bytes: 0, next: undefined, delta: NO_TOTALS };
 const BUCKETS_PER_READ_MAX = 1000;
-/** Different checkpoints of one position that are kept encoded. */
-const SHARED_MAX = 1000;
+/** What knowing where a page begins costs, about. */
+const PAGE_PLACE_BYTES = 200;
 
 /**
  * One project's buckets as encoded messages. Whatever several sessions need is read and encoded once: pages are cached by
@@ -49,12 +63,10 @@ export class ProjectFeed {
   private readonly registry = new BucketRegistry();
   private readonly project: ProjectId;
   private readonly caches: FeedCaches;
-  private readonly sharedByKey = new Map<string, Promise<SharedFrames | undefined>>();
-  private sharedAt: Checkpoint | undefined;
   private readonly readPage;
   private readonly readSum;
 
-  constructor(store: BucketStore, project: ProjectId, caches: FeedCaches) {
+  constructor(store: StoreReads, project: ProjectId, caches: FeedCaches) {
     this.project = project;
     this.caches = caches;
     this.readPage = pageReaderOf(store, project);
@@ -90,22 +102,18 @@ export class ProjectFeed {
     return { no, bucket, stream };
   }
 
-  /** Encodes a checkpoint of these changed buckets once, for as long as it is the newest. */
+  /** Encodes a checkpoint of these changed buckets once. */
   shared(
-    checkpoint: Checkpoint,
+    { epoch, lsn }: Checkpoint,
     buckets: readonly BucketId[],
     span: Span,
     encode: () => Promise<SharedFrames | undefined>,
   ): Promise<SharedFrames | undefined> {
-    if (this.sharedAt !== checkpoint) this.sharedByKey.clear();
-    this.sharedAt = checkpoint;
-    const key = buckets.map((bucket) => `${bucket}${versionAt(this.registry.get(bucket), span.after)}`).join();
-    const known = this.sharedByKey.get(key);
-    if (known) return known;
-    const fresh = encode();
-    if (this.sharedByKey.size < SHARED_MAX) this.sharedByKey.set(key, fresh);
-    fresh.catch(() => this.sharedByKey.delete(key));
-    return fresh;
+    const versions = buckets.map((bucket) => {
+      const known = this.registry.get(bucket);
+      return `${known.no}:${versionAt(known, span.after)}`;
+    });
+    return this.caches.shared.get(`${this.project}:${epoch}:${lsn}:${versions.join()}`, encode);
   }
 
   /** The chunks of a stretch of changes, as stored. For clients whose grant of the bucket covers all of it (L13). */
@@ -121,36 +129,49 @@ export class ProjectFeed {
     });
   }
 
-  /** The whole bucket at a checkpoint, page by page. `rows` is what the checkpoint's totals say. */
-  async *content(bucket: BucketId, through: Lsn, rows: number): AsyncGenerator<FramePage> {
+  /**
+   * The whole bucket at a checkpoint. `rows` is what the checkpoint's totals say; `member` is whose turns it takes.
+   * A bucket that is small enough is one page.
+   */
+  content(bucket: BucketId, { through, rows, member }: { through: Lsn; rows: number; member: object }): PageReader {
     const known = this.registry.get(bucket);
     const key = `${this.project}:${bucket}:${known.no}:${versionAt(known, through)}`;
-    const content = await this.caches.contents.get(key, () =>
-      this.caches.limitReductions(() => this.reduce(known, { after: 0n as Lsn, through })),
-    );
-    if (content.ops !== rows)
-      throw new AppError('BUCKET_INCONSISTENT', {
-        internal: `${content.ops} rows reduced, ${rows} counted`,
-        details: { bucket },
-      });
-    if (content.kind === 'whole') {
-      yield content.page;
-      return;
-    }
-    let cursor: string | undefined;
-    do {
-      const at = cursor;
-      const page = await this.caches.pages.get(`${key}:page:${at ?? ''}`, async () => {
-        const { packs, next } = await readReducedPage(this.readPage, known, content.reduction, at);
-        return framePage(known.no, packs, next, NO_TOTALS);
-      });
-      yield page;
-      cursor = page.next;
-    } while (cursor !== undefined);
+    const turn = { group: String(this.project), member };
+    const slice = this.slicerOf(turn);
+    let paged: PagedReduction | undefined;
+    const load = (): Promise<BucketContent> =>
+      this.caches.reductions.run(turn, () => this.reduce(known, { span: { after: 0n as Lsn, through }, rows, slice }));
+    return async (cursor) => {
+      if (!paged) {
+        const content = await this.caches.contents.get(key, load);
+        if (content.ops !== rows) throw miscounted(bucket, content.ops, rows);
+        if (content.kind === 'whole') return content.page;
+        paged = content.reduction;
+      }
+      const reduction = paged;
+      return this.caches.pages.get(`${key}:page:${cursor ?? ''}`, () =>
+        slice(async () => {
+          const { packs, next } = await readReducedPage(this.readPage, known, reduction, cursor);
+          return framePage(known.no, packs, next, NO_TOTALS);
+        }),
+      );
+    };
   }
 
-  private async reduce(known: KnownBucket, span: Span): Promise<BucketContent> {
-    const reduction = await reduceBucket(this.readPage, known, span);
+  private slicerOf(turn: TurnKey): ReductionInput['slice'] {
+    return (work) =>
+      this.caches.slices.run(turn, async () => {
+        const done = await work();
+        await breath();
+        return done;
+      });
+  }
+
+  private async reduce(
+    known: KnownBucket,
+    input: Pick<ReductionInput, 'span' | 'rows' | 'slice'>,
+  ): Promise<BucketContent> {
+    const reduction = await reduceBucket({ read: this.readPage, ref: known, ...input });
     const { ops } = reduction;
     if (reduction.kind === 'paged') return { kind: 'paged', ops, reduction };
     return { kind: 'whole', ops, page: framePage(known.no, reduction.packs, undefined, NO_TOTALS) };
@@ -163,7 +184,7 @@ export class ProjectFeed {
   async totals(
     bucket: BucketId,
     through: Lsn,
-    changed: { readonly after: Lsn; readonly page: FramePage } | undefined,
+    changed: { readonly after: Lsn; readonly page: Pick<FramePage, 'next' | 'delta'> } | undefined,
   ): Promise<BucketTotals> {
     const known = this.registry.get(bucket);
     const version = versionAt(known, through);
@@ -199,9 +220,21 @@ function sumOf(a: BucketTotals, b: BucketTotals): BucketTotals {
   return { checksum: BigInt.asUintN(64, a.checksum + b.checksum), rows: a.rows + b.rows };
 }
 
+function miscounted(bucket: BucketId, reduced: number, counted: number): AppError {
+  return new AppError('BUCKET_INCONSISTENT', {
+    internal: `${reduced} rows reduced, ${counted} counted`,
+    details: { bucket },
+  });
+}
+
 export function framePageBytes(page: FramePage): number {
   return page.frames.reduce((sum, frame) => sum + frame.length, 0);
 }
 export function contentBytes(content: BucketContent): number {
-  return content.kind === 'whole' ? framePageBytes(content.page) : content.reduction.live.bytes;
+  if (content.kind === 'whole') return framePageBytes(content.page);
+  const { live, pages } = content.reduction;
+  return live.bytes + pages.size * PAGE_PLACE_BYTES;
+}
+export function sharedBytes(shared: SharedFrames | undefined): number {
+  return shared?.bytes ?? 0;
 }

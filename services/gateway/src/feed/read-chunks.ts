@@ -1,6 +1,7 @@
-import type { BucketRef, BucketStore, StoredChunk } from '@sluice/bucket-store';
+import type { BucketRef, StoredChunk } from '@sluice/bucket-store';
 import type { BucketId, ProjectId } from '@sluice/domain';
 import { batched, type Span } from '../batch.ts';
+import type { StoreReads } from '../model.ts';
 
 /** Some chunks of one bucket, in order; `next` continues. */
 export interface BucketPage {
@@ -10,11 +11,13 @@ export interface BucketPage {
 export type ReadBucketPage = (ref: BucketRef, span: Span, cursor: string | undefined) => Promise<BucketPage>;
 
 /** Bytes of one store read. A bucket that a shared read did not finish is read again by itself. */
-const PAGE_BYTES_MAX = 4 * 1024 * 1024;
+const PAGE_BYTES_MAX = 1024 * 1024;
+/** Bytes of the first pages that many buckets' sessions share. */
+const SHARED_BYTES_MAX = 4 * 1024 * 1024;
 const BUCKETS_PER_READ_MAX = 256;
 
 /** First pages are read for many buckets at once; later pages belong to one bucket. */
-export function pageReaderOf(store: BucketStore, project: ProjectId): ReadBucketPage {
+export function pageReaderOf(store: StoreReads, project: ProjectId): ReadBucketPage {
   const readAlone: ReadBucketPage = (ref, span, cursor) =>
     store.readChunks(project, { buckets: [ref], ...span, bytesMax: PAGE_BYTES_MAX, cursor });
   const readShared = batched<BucketRef, BucketPage>({
@@ -26,7 +29,7 @@ export function pageReaderOf(store: BucketStore, project: ProjectId): ReadBucket
       const page = await store.readChunks(project, {
         buckets: refs,
         ...span,
-        bytesMax: PAGE_BYTES_MAX,
+        bytesMax: SHARED_BYTES_MAX,
         cursor: undefined,
       });
       return pagesByBucket(refs, page);

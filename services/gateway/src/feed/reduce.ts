@@ -12,7 +12,11 @@ const PACK_BYTES = 256 * 1024;
 /** A chunk of only live rows at or above this size is forwarded as it is stored. Bytes. */
 const FORWARD_BYTES_MIN = 64 * 1024;
 /** A bucket of at most this many payload bytes is reduced in one pass; a larger one is read a second time. */
-const WHOLE_BYTES_MAX = 16 * 1024 * 1024;
+const WHOLE_BYTES_MAX = 4 * 1024 * 1024;
+/** Rows that are told apart in one pass: about 40 bytes each. A larger bucket is read once for each part of its rows. */
+const ROWS_PER_PASS_MAX = 512 * 1024;
+/** So many times more rows than the totals say can only be removed ones. */
+const PARTS_MAX = 1024;
 
 export interface PackedOps extends EncodedPayload {
   readonly ops: number;
@@ -30,40 +34,102 @@ export interface PagedReduction {
   readonly pages: PageIndex;
 }
 /** Number of the first op of each page, by the page's cursor; '' for the first page. */
-type PageIndex = ReadonlyMap<string, { readonly firstOp: number; readonly ops: number }>;
+type PageIndex = ReadonlyMap<string, PagePlace>;
+interface PagePlace {
+  readonly firstOp: number;
+  readonly ops: number;
+}
+
+export interface ReductionInput {
+  readonly read: ReadBucketPage;
+  readonly ref: BucketRef;
+  readonly span: Span;
+  /** As the bucket's totals say: decides into how many parts its rows are split. */
+  readonly rows: number;
+  /** Runs the work on one page when it is its turn. */
+  readonly slice: <T>(work: () => Promise<T>) => Promise<T>;
+  readonly rowsPerPassMax?: number;
+}
 
 interface OpenChunk {
   readonly chunk: StoredChunk;
   readonly payload: Uint8Array;
 }
 
-export async function reduceBucket(read: ReadBucketPage, ref: BucketRef, span: Span): Promise<Reduction> {
-  const live = new LiveOps();
-  const pages = new Map<string, { firstOp: number; ops: number }>();
-  let kept: OpenChunk[] | undefined = [];
-  let payloadBytes = 0;
-  let firstOp = 0;
-  let cursor: string | undefined;
-  do {
-    const page = await read(ref, span, cursor);
+/** @throws AppError BUCKET_INCONSISTENT, SESSION_RESTART */
+export async function reduceBucket(input: ReductionInput): Promise<Reduction> {
+  const { rows, rowsPerPassMax = ROWS_PER_PASS_MAX } = input;
+  for (let parts = Math.max(1, Math.ceil(rows / rowsPerPassMax)); parts <= PARTS_MAX; parts *= 2) {
+    const reduction = await new ReducingRun(input, parts, rowsPerPassMax * 2).run();
+    if (reduction) return reduction;
+  }
+  throw new AppError('BUCKET_INCONSISTENT', { internal: 'far more rows than counted' });
+}
+
+/** Reads the bucket once for each part of its rows, so that memory is bounded however large it is (L16). */
+class ReducingRun {
+  private readonly input: ReductionInput;
+  private readonly parts: number;
+  private readonly live: LiveOps;
+  private readonly pages = new Map<string, PagePlace>();
+  /** The payloads, as long as they are few. */
+  private kept: OpenChunk[] | undefined;
+  private payloadBytes = 0;
+
+  constructor(input: ReductionInput, parts: number, rowsMax: number) {
+    this.input = input;
+    this.parts = parts;
+    this.live = new LiveOps(rowsMax);
+    this.kept = parts === 1 ? [] : undefined;
+  }
+
+  /** Undefined when a part has more rows than it may. */
+  async run(): Promise<Reduction | undefined> {
+    for (let part = 0; part < this.parts; part++) {
+      this.live.beginPart(part, this.parts);
+      if (!(await this.readAll())) return undefined;
+    }
+    this.live.finish();
+    const { live, pages, kept } = this;
+    if (!kept) return { kind: 'paged', ops: live.liveOps, span: this.input.span, live, pages };
+    return { kind: 'whole', ops: live.liveOps, packs: await this.input.slice(() => packLive(kept, live, 0)) };
+  }
+
+  private async readAll(): Promise<boolean> {
+    let firstOp = 0;
+    let cursor: string | undefined;
+    do {
+      const at = cursor;
+      const page = await this.input.slice(() => this.readPage(at));
+      this.place(at ?? '', { firstOp, ops: page.ops });
+      if (this.live.isOverfull) return false;
+      firstOp += page.ops;
+      cursor = page.next;
+    } while (cursor !== undefined);
+    return true;
+  }
+
+  private async readPage(cursor: string | undefined): Promise<{ ops: number; next: string | undefined }> {
+    const page = await this.input.read(this.input.ref, this.input.span, cursor);
     let ops = 0;
     for (const chunk of page.chunks) {
       const payload = await inflated(chunk);
-      ops += live.offer(chunk.directory, payload);
-      payloadBytes += payload.length;
-      if (payloadBytes > WHOLE_BYTES_MAX) kept = undefined;
-      kept?.push({ chunk, payload });
+      ops += this.live.offer(chunk.directory, payload);
+      this.payloadBytes += payload.length;
+      if (this.payloadBytes > WHOLE_BYTES_MAX) this.kept = undefined;
+      this.kept?.push({ chunk, payload });
     }
-    pages.set(cursor ?? '', { firstOp, ops });
-    firstOp += ops;
-    cursor = page.next;
-  } while (cursor !== undefined);
-  live.finish();
-  if (kept) return { kind: 'whole', ops: live.liveOps, packs: await packLive(kept, live, 0) };
-  return { kind: 'paged', ops: live.liveOps, span, live, pages };
+    return { ops, next: page.next };
+  }
+
+  private place(cursor: string, place: PagePlace): void {
+    const before = this.pages.get(cursor);
+    if (before && (before.firstOp !== place.firstOp || before.ops !== place.ops)) throw rewritten();
+    this.pages.set(cursor, place);
+  }
 }
 
-/** One page of a bucket that is too large to hold. */
+/** One page of a bucket that is too large to hold. @throws AppError SESSION_RESTART */
 export async function readReducedPage(
   read: ReadBucketPage,
   ref: BucketRef,
@@ -75,9 +141,13 @@ export async function readReducedPage(
   for (const chunk of page.chunks) opened.push({ chunk, payload: await inflated(chunk) });
   const expected = reduction.pages.get(cursor ?? '');
   const ops = opened.reduce((sum, { chunk }) => sum + chunk.ops, 0);
-  // Compaction may have rewritten the chunks between the two passes; their op numbers then mean nothing.
-  if (!expected || expected.ops !== ops) throw new AppError('SESSION_RESTART', { internal: 'a bucket was rewritten' });
+  if (!expected || expected.ops !== ops) throw rewritten();
   return { packs: await packLive(opened, reduction.live, expected.firstOp), next: page.next };
+}
+
+/** Compaction rewrote the chunks between two readings of them; numbers of their ops then mean nothing. */
+function rewritten(): AppError {
+  return new AppError('SESSION_RESTART', { internal: 'a bucket was rewritten' });
 }
 
 /** Live ops in packs of about PACK_BYTES. A large chunk without dead ops passes through untouched. */
@@ -92,26 +162,36 @@ async function packLive(chunks: readonly OpenChunk[], live: LiveOps, firstOp: nu
   };
   let op = firstOp;
   for (const { chunk, payload } of chunks) {
-    if (payload.length >= FORWARD_BYTES_MIN && isAllLive(live, op, chunk.ops)) {
+    const isWhole = isAllLive(live, op, chunk.ops);
+    if (isWhole && payload.length >= FORWARD_BYTES_MIN) {
       const { codec, payload: stored, payloadBytes, ops } = chunk;
       packs.push({ codec, payload: stored, payloadBytes, ops });
-      op += chunk.ops;
-      continue;
-    }
-    let opStart = 0;
-    const liveSpans: number[] = [];
-    forEachOp(payload, (_kind, _start, end) => {
-      if (live.isLive(op++)) liveSpans.push(opStart, end);
-      opStart = end;
-    });
-    for (let i = 0; i < liveSpans.length; i += 2) {
-      open.raw(payload, liveSpans[i], liveSpans[i + 1]);
-      openOps++;
+    } else if (isWhole) {
+      open.raw(payload);
+      openOps += chunk.ops;
       if (open.length >= PACK_BYTES) await close();
+    } else {
+      for (const { start, end } of liveSpans(payload, live, op)) {
+        open.raw(payload, start, end);
+        openOps++;
+        if (open.length >= PACK_BYTES) await close();
+      }
     }
+    op += chunk.ops;
   }
   await close();
   return packs;
+}
+
+function liveSpans(payload: Uint8Array, live: LiveOps, firstOp: number): { start: number; end: number }[] {
+  const spans: { start: number; end: number }[] = [];
+  let op = firstOp;
+  let start = 0;
+  forEachOp(payload, (_kind, _start, end) => {
+    if (live.isLive(op++)) spans.push({ start, end });
+    start = end;
+  });
+  return spans;
 }
 
 function isAllLive(live: LiveOps, firstOp: number, count: number): boolean {

@@ -1,13 +1,16 @@
 import type { BucketTotals } from '@sluice/bucket-store';
 import type { BucketId, Checkpoint, Lsn } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
 import { type BucketSum, encodeServerMessage } from '@sluice/protocol';
 import type { StepPlan } from './plan-step.ts';
-import type { FramePage, ProjectFeed, SharedFrames } from './project-feed.ts';
+import type { FramePage, PageReader, ProjectFeed, SharedFrames } from './project-feed.ts';
 
 /** Where encoded messages go. */
 export interface FrameSink {
   /** Sends the frames in one write. */
   send(frames: readonly Uint8Array[]): void;
+  /** Whether `ready` would resolve at once. */
+  readonly isReady: boolean;
   /** Resolves when there is room; rejects when the connection is over. */
   ready(): Promise<void>;
 }
@@ -18,6 +21,8 @@ export interface CheckpointToSend {
   readonly after: Lsn;
   readonly reset: boolean;
   readonly plan: StepPlan;
+  /** Whose turns the work takes: the session. */
+  readonly member: object;
   /** Encoded messages that go before `checkpoint`. */
   readonly prelude: readonly Uint8Array[];
   /** Called when the first byte is about to leave: from here on a failure costs the connection. */
@@ -73,43 +78,89 @@ function sharedFrames(feed: ProjectFeed, step: CheckpointToSend): Promise<Shared
 }
 
 async function sendPageByPage(feed: ProjectFeed, step: CheckpointToSend, sink: FrameSink): Promise<number> {
-  const { checkpoint, plan } = step;
+  const { checkpoint, plan, member } = step;
   const { epoch, lsn } = checkpoint;
   const span = { after: step.after, through: lsn };
   const extendGroups = groupsOf(plan.extend, () => 0);
   const replaceTotals = await Promise.all(plan.replace.map((bucket) => feed.totals(bucket, lsn, undefined)));
   const rowsOf = new Map(plan.replace.map((bucket, i) => [bucket, (replaceTotals[i] as BucketTotals).rows]));
-  let firstPages = await firstPagesOf(feed, extendGroups[0] ?? [], span);
+  const firstSizes = (await firstPagesOf(feed, extendGroups[0] ?? [], span)).map(sizeOf);
   const writer = new GatheringWriter(sink);
   step.onBegin();
   for (const frame of step.prelude) writer.add(frame);
-  writer.add(checkpointMessage(feed, step, knownSize(firstPages, replaceTotals)));
+  writer.add(checkpointMessage(feed, step, knownSize(firstSizes, replaceTotals)));
   const sums: BucketSum[] = plan.replace.map((bucket, i) => sumOf(feed, bucket, replaceTotals[i] as BucketTotals));
   for (const [i, group] of extendGroups.entries()) {
-    if (i > 0) firstPages = await firstPagesOf(feed, group, span);
-    for (const [j, bucket] of group.entries()) {
-      const first = firstPages[j] as FramePage;
-      for (let page = first; ; ) {
-        await writer.addAll(page);
-        if (page.next === undefined) break;
-        page = await feed.changes(bucket, span, page.next);
-      }
-      sums.push(sumOf(feed, bucket, await feed.totals(bucket, lsn, changedBy(step, first))));
+    if (i > 0) await warm(firstPagesOf(feed, group, span));
+    for (const bucket of group) {
+      const first = await sendPages((cursor) => feed.changes(bucket, span, cursor), writer);
+      sums.push(sumOf(feed, bucket, await feed.totals(bucket, lsn, { after: step.after, page: first })));
     }
   }
   for (const group of groupsOf(plan.replace, (bucket) => rowsOf.get(bucket) ?? 0)) {
-    const contents = group.map((bucket) => feed.content(bucket, lsn, rowsOf.get(bucket) ?? 0));
-    const firsts = await Promise.all(contents.map((content) => content.next()));
-    for (const [i, content] of contents.entries()) {
-      const first = firsts[i];
-      if (first && !first.done) await writer.addAll(first.value);
-      for await (const page of content) await writer.addAll(page);
-    }
+    const readers = group.map((bucket) =>
+      feed.content(bucket, { through: lsn, rows: rowsOf.get(bucket) ?? 0, member }),
+    );
+    await warm(Promise.all(readers.map((read) => read(undefined))));
+    for (const read of readers) await sendPages(read, writer);
   }
   step.confirm();
   writer.add(encodeServerMessage({ type: 'checkpoint-end', epoch, lsn, sums }));
   writer.flush();
   return writer.bytes;
+}
+
+/** Small buckets are read together. Their pages are kept by the caches alone: a session holds none of them. */
+async function warm(pages: Promise<readonly FramePage[]>): Promise<void> {
+  await pages;
+}
+
+type PageSize = Omit<FramePage, 'frames'>;
+function sizeOf({ ops, bytes, next, delta }: FramePage): PageSize {
+  return { ops, bytes, next, delta };
+}
+
+/** Where the sending of a run of pages stands. */
+interface Place {
+  readonly cursor: string | undefined;
+  /** Frames of the page that were sent. */
+  readonly sent: number;
+  /** The page as it was, once some of it was sent. */
+  readonly page: PageSize | undefined;
+}
+
+/**
+ * Sends all pages of a run. While the client takes nothing, only the place is kept, and the page is read again, mostly
+ * from the cache: what a client costs that does not read is its send buffer (L16). Returns the first page's size.
+ */
+async function sendPages(read: PageReader, writer: GatheringWriter): Promise<PageSize> {
+  let first: PageSize | undefined;
+  let place: Place | undefined = { cursor: undefined, sent: 0, page: undefined };
+  do {
+    const done = await sendWhatFits(read, writer, place);
+    first ??= done.page;
+    place = done.next;
+    if (!writer.takesMore()) await writer.ready();
+  } while (place);
+  return first;
+}
+
+async function sendWhatFits(
+  read: PageReader,
+  writer: GatheringWriter,
+  { cursor, sent, page: before }: Place,
+): Promise<{ page: PageSize; next: Place | undefined }> {
+  const page = await read(cursor);
+  const size = sizeOf(page);
+  if (before && (before.ops !== size.ops || before.bytes !== size.bytes || before.next !== size.next))
+    throw new AppError('SESSION_RESTART', { internal: 'a page was rewritten' });
+  for (let i = sent; i < page.frames.length; i++) {
+    writer.add(page.frames[i] as Uint8Array);
+    const isLast = i + 1 === page.frames.length;
+    if (!isLast && !writer.takesMore()) return { page: size, next: { cursor, sent: i + 1, page: size } };
+  }
+  const next = page.next === undefined ? undefined : { cursor: page.next, sent: 0, page: undefined };
+  return { page: size, next };
 }
 
 function checkpointMessage(
@@ -130,7 +181,7 @@ function checkpointMessage(
   });
 }
 
-function changedBy(step: CheckpointToSend, page: FramePage | undefined): { after: Lsn; page: FramePage } | undefined {
+function changedBy(step: CheckpointToSend, page: FramePage | undefined): { after: Lsn; page: PageSize } | undefined {
   return page && { after: step.after, page };
 }
 
@@ -144,7 +195,7 @@ function firstPagesOf(
 
 /** For progress alone: rows of replaced buckets are counted, changes beyond the first pages are not. */
 function knownSize(
-  firstPages: readonly FramePage[],
+  firstPages: readonly PageSize[],
   totals: readonly BucketTotals[],
 ): { totalOps: number; totalBytes: number } {
   const totalOps =
@@ -188,13 +239,14 @@ class GatheringWriter {
     this.gathered += frame.length;
     this.bytes += frame.length;
   }
-  async addAll(page: FramePage): Promise<void> {
-    for (const frame of page.frames) {
-      this.add(frame);
-      if (this.gathered < WRITE_BYTES) continue;
-      this.flush();
-      await this.sink.ready();
-    }
+  /** Lets what is gathered leave once it is a write's worth. False when the client must take some of it first. */
+  takesMore(): boolean {
+    if (this.gathered < WRITE_BYTES) return true;
+    this.flush();
+    return this.sink.isReady;
+  }
+  ready(): Promise<void> {
+    return this.sink.ready();
   }
   flush(): void {
     if (this.frames.length > 0) this.sink.send(this.frames);

@@ -1,8 +1,8 @@
-import type { BucketStore, SourceRecord } from '@sluice/bucket-store';
-import { type Checkpoint, type Clock, compareCheckpoints, type ProjectId } from '@sluice/domain';
+import type { SourceRecord } from '@sluice/bucket-store';
+import { type Checkpoint, type Clock, compareCheckpoints, type Lsn, type ProjectId } from '@sluice/domain';
 import type { WakeUp, WakeUps } from '@sluice/op-queue';
-import type { Served, ServedStream, SourceMessage, Step } from '../model.ts';
-import { generationsOf, servedAt } from './served.ts';
+import type { Served, ServedStream, SourceMessage, Step, StoreReads } from '../model.ts';
+import { generationsOf, isSameGenerations, servedAt } from './served.ts';
 import { Subscribers } from './subscribers.ts';
 
 /** Announcements kept while the streams are read; dropping one only costs a full look. */
@@ -12,7 +12,7 @@ type CheckpointNews = Extract<WakeUp, { kind: 'checkpoint' }>;
 
 export interface WatchOptions {
   readonly project: ProjectId;
-  readonly store: BucketStore;
+  readonly store: StoreReads;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
   /** How often to look without being woken: what a lost wake-up costs. */
@@ -45,6 +45,8 @@ export class ProjectWatch {
   private isClosed = false;
   private refreshing: Promise<void> | undefined;
   private refreshAgain = false;
+  /** The checkpoint for which the streams were last read: they change at checkpoints alone. */
+  private streamsReadAt: Lsn | undefined;
   /** Checkpoints that were announced while the streams were being read. */
   private waiting: CheckpointNews[] = [];
 
@@ -88,7 +90,9 @@ export class ProjectWatch {
         const records = checkpoint ? await store.readStreams(project) : [];
         if (this.isClosed) return;
         this.adoptSource(source);
-        if (checkpoint) this.adopt(checkpoint, generationsOf(records, checkpoint.epoch));
+        if (!checkpoint) continue;
+        this.adopt(checkpoint, generationsOf(records, checkpoint.epoch));
+        this.streamsReadAt = checkpoint.lsn;
       } catch (error) {
         this.fail(error);
         return;
@@ -164,23 +168,37 @@ export class ProjectWatch {
   }
 
   private async poll(): Promise<void> {
-    const { store, project, clock, graceMs } = this.options;
+    const { store, project } = this.options;
     try {
       const source = await store.readSource(project);
       if (this.isClosed) return;
       this.adoptSource(source);
       const seen = source?.serving?.checkpoint;
-      if (!seen || !this.isNews(seen)) return;
-      if (this.served) {
-        await new Promise<void>((resolve) => {
-          this.cancelTimer = clock.setTimer(graceMs, resolve);
-        });
-        if (this.isClosed || !this.isNews(seen)) return;
-      }
-      await this.refresh();
+      if (!seen) return;
+      const isMissed = this.isNews(seen) && !(await this.comesInTime(seen));
+      if (!this.isClosed && (isMissed || (await this.hasOtherStreams()))) await this.refresh();
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** Whether the wake-up for a checkpoint that was seen in the store was only a little later. */
+  private async comesInTime(seen: Checkpoint): Promise<boolean> {
+    if (!this.served) return false;
+    const { clock, graceMs } = this.options;
+    await new Promise<void>((resolve) => {
+      this.cancelTimer = clock.setTimer(graceMs, resolve);
+    });
+    return !this.isNews(seen);
+  }
+
+  /** Whether a wake-up about the streams was lost. Only a checkpoint above the last reading can make it matter. */
+  private async hasOtherStreams(): Promise<boolean> {
+    const { served } = this;
+    if (!served || this.refreshing || this.streamsReadAt === served.checkpoint.lsn) return false;
+    const records = await this.options.store.readStreams(this.options.project);
+    this.streamsReadAt = served.checkpoint.lsn;
+    return !isSameGenerations(served.generations, generationsOf(records, served.checkpoint.epoch));
   }
 
   private isNews(checkpoint: Checkpoint): boolean {

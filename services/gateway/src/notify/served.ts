@@ -41,6 +41,13 @@ export function schemaOf(streams: readonly ServedStream[]): SchemaMessage {
   };
 }
 
+/** Whether both are the same streams, shown and dropped at the same checkpoints. */
+export function isSameGenerations(a: readonly ServedStream[], b: readonly ServedStream[]): boolean {
+  const isSame = (x: ServedStream, y: ServedStream | undefined): boolean =>
+    x.stream === y?.stream && x.visibleAfter === y.visibleAfter && x.droppedAfter === y.droppedAfter;
+  return a.length === b.length && a.every((stream, i) => isSame(stream, b[i]));
+}
+
 function isSameSet(a: readonly ServedStream[], b: readonly ServedStream[]): boolean {
   return a.length === b.length && a.every((stream, i) => stream.stream === b[i]?.stream);
 }

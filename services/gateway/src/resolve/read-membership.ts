@@ -1,6 +1,7 @@
-import type { BucketStore, LookupRef } from '@sluice/bucket-store';
+import type { LookupRef } from '@sluice/bucket-store';
 import type { LookupId, Lsn, ProjectId, StreamNo } from '@sluice/domain';
 import { batched, type Span } from '../batch.ts';
+import type { StoreReads } from '../model.ts';
 import type { LookupValues } from './grants.ts';
 
 const LOOKUPS_PER_READ_MAX = 1000;
@@ -13,7 +14,7 @@ export interface MembershipReader {
   truncated(streams: readonly StreamNo[], span: Span): Promise<ReadonlySet<StreamNo>>;
 }
 
-export function membershipReaderOf(store: BucketStore, project: ProjectId): MembershipReader {
+export function membershipReaderOf(store: StoreReads, project: ProjectId): MembershipReader {
   const idOf = (ref: LookupRef) => ref.lookup;
   const readValues = batched<LookupRef, string[]>({
     idOf,

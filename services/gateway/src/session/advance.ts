@@ -1,7 +1,16 @@
 import { compareCheckpoints, type Epoch, type Lsn } from '@sluice/domain';
 import { AppError, unreachable } from '@sluice/errors';
 import { type ClientMessage, LIMITS, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
-import type { Identity, Now, OpenState, SessionLimits, SessionState, Unapplied, VerifyPurpose } from './state.ts';
+import {
+  type Identity,
+  type Now,
+  type OpenState,
+  type SessionLimits,
+  type SessionState,
+  slowFromMs,
+  type Unapplied,
+  type VerifyPurpose,
+} from './state.ts';
 import { initialWindow, windowAfterApplied } from './window.ts';
 
 export type SessionEvent =
@@ -125,7 +134,7 @@ function onApplied(state: Alive, applied: { epoch: Epoch; lsn: Lsn }, now: Now, 
   if (!last) return { state, effects: [] };
   const unapplied = state.unapplied.filter((sent) => !isDone(sent));
   const window = windowAfterApplied(state.window, now.monotonicMs - last.sentAtMs, limits.unappliedMax);
-  return stepIfDue({ ...state, unapplied, window }, limits);
+  return stepIfDue({ ...state, unapplied, window, appliedAtMs: now.monotonicMs }, limits);
 }
 
 function onVerified(state: Alive, identity: Identity, now: Now, limits: SessionLimits): Advance {
@@ -212,6 +221,8 @@ function onTick(state: Alive, now: Now, limits: SessionLimits): Advance {
     return now.monotonicMs < state.deadlineMs ? { state, effects: [] } : closed(state, new AppError('HELLO_TIMEOUT'));
   if (now.wallMs >= state.identity.expiresAtMs) return closed(state, new AppError('AUTH_EXPIRED'));
   if (now.monotonicMs - state.lastHeardMs >= limits.silentMs) return closed(state, new AppError('CLIENT_SILENT'));
+  const slowAtMs = slowFromMs(state, limits);
+  if (slowAtMs !== undefined && now.monotonicMs >= slowAtMs) return closed(state, new AppError('CLIENT_SLOW'));
   const effects: SessionEffect[] = [];
   let next = state;
   if (now.monotonicMs >= next.pingDueMs) {
@@ -276,6 +287,7 @@ function opened(state: Alive, identity: Identity, now: Now, limits: SessionLimit
     failures: 0,
     bareDueMs: now.monotonicMs + limits.idleCheckpointMs,
     unapplied: [],
+    appliedAtMs: now.monotonicMs,
     window: { ...initialWindow, size: Math.min(initialWindow.size, limits.unappliedMax) },
     newest: undefined,
   };

@@ -26,7 +26,7 @@ type Sent = NonNullable<Extract<SessionEvent, { kind: 'step-done' }>['sent']>;
 
 /** What the session needs from the rest of the service. */
 export interface SessionDoors {
-  verify(project: string, token: string): Promise<Identity>;
+  verify(session: Session, project: string, token: string): Promise<Identity>;
   /** Joins the project that `verify` found. Throws an AppError when there is no room. */
   join(session: Session, hello: Hello, identity: Identity): SessionProject;
   onClosed(session: Session, error: AppError | undefined): void;
@@ -114,7 +114,7 @@ export class Session {
 
   private async verify(token: string, isNew: boolean): Promise<void> {
     try {
-      const identity = await this.doors.verify(this.hello?.project ?? '', token);
+      const identity = await this.doors.verify(this, this.hello?.project ?? '', token);
       if (isNew) this.token = token;
       this.dispatch({ kind: 'verified', identity });
     } catch (error) {

@@ -26,6 +26,8 @@ export interface SessionLimits {
   /** Checkpoints sent and not yet acknowledged, at most; newer ones wait and become one. */
   readonly unappliedMax: number;
   readonly unappliedBytesMax: number;
+  /** A client that acknowledges nothing of what it was sent for so long is too slow. */
+  readonly unappliedMs: number;
   /** Messages that a client may send at once, and a second from then on. */
   readonly messagesBurst: number;
   readonly messagesPerS: number;
@@ -66,6 +68,8 @@ export interface OpenState extends Common {
   readonly failures: number;
   readonly bareDueMs: number;
   readonly unapplied: readonly Unapplied[];
+  /** When the client last acknowledged something. */
+  readonly appliedAtMs: number;
   readonly window: Window;
   /** The newest checkpoint that the client may acknowledge: the last one sent, or the one it resumed from. */
   readonly newest: { readonly epoch: Epoch; readonly lsn: Lsn } | undefined;
@@ -95,6 +99,19 @@ export function nextDueInMs(state: SessionState, now: Now, limits: SessionLimits
   if (state.phase !== 'open') return state.deadlineMs - now.monotonicMs;
   const { identity, wasWarned, pingDueMs, revalidateDueMs, bareDueMs, retryDueMs } = state;
   const tokenDueMs = wasWarned ? identity.expiresAtMs : identity.expiresAtMs - limits.tokenWarningMs;
-  const dueMs = Math.min(pingDueMs, revalidateDueMs, bareDueMs, retryDueMs ?? Number.POSITIVE_INFINITY);
+  const never = Number.POSITIVE_INFINITY;
+  const dueMs = Math.min(
+    pingDueMs,
+    revalidateDueMs,
+    bareDueMs,
+    retryDueMs ?? never,
+    slowFromMs(state, limits) ?? never,
+  );
   return Math.min(tokenDueMs - now.wallMs, dueMs - now.monotonicMs);
+}
+
+/** When a client that acknowledges nothing more counts as too slow; undefined when it has acknowledged everything. */
+export function slowFromMs({ unapplied, appliedAtMs }: OpenState, limits: SessionLimits): number | undefined {
+  const [oldest] = unapplied;
+  return oldest && Math.max(oldest.sentAtMs, appliedAtMs) + limits.unappliedMs;
 }

@@ -1,12 +1,12 @@
 import { type BucketStore, createMemoryBucketStore } from '@sluice/bucket-store';
 import type { BucketId, Lsn } from '@sluice/domain';
-import { createMemoryWakeUps } from '@sluice/op-queue';
+import { createMemoryWakeUps, type WakeUp } from '@sluice/op-queue';
 import { manualClock, type SeededRandom, waitFor } from '@sluice/testkit';
 import { expect } from 'vitest';
 import { ByteLru } from '../feed/byte-lru.ts';
-import { contentBytes, type FeedCaches, framePageBytes } from '../feed/project-feed.ts';
-import { limiter } from '../limiter.ts';
+import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from '../feed/project-feed.ts';
 import { projectRoomsOf } from '../project-rooms.ts';
+import { FairTurns } from '../schedule/fair-turns.ts';
 import { SyncCursor } from '../sync-cursor.ts';
 import { bucketsOfDoc, bucketsOfUser, encodeDoc } from './docs-rules.ts';
 import { type Change, ModelSource } from './model-source.ts';
@@ -18,7 +18,9 @@ function cachesOf(bytes: number): FeedCaches {
   return {
     pages: new ByteLru(bytes, framePageBytes),
     contents: new ByteLru(bytes, contentBytes),
-    limitReductions: limiter(2),
+    shared: new ByteLru(bytes, sharedBytes),
+    reductions: new FairTurns({ atOnceMax: 2, atOncePerGroupMax: 2 }),
+    slices: new FairTurns({ atOnceMax: 2, atOncePerGroupMax: 2 }),
   };
 }
 
@@ -36,12 +38,22 @@ function lateReads(store: BucketStore, random: SeededRandom): BucketStore {
   });
 }
 
-export async function stack(options: { store?: BucketStore; cacheBytes?: number; lateness?: SeededRandom } = {}) {
+export interface StackOptions {
+  readonly store?: BucketStore;
+  readonly cacheBytes?: number;
+  readonly lateness?: SeededRandom;
+  /** Wake-ups of the source that get lost on their way. */
+  readonly loses?: (wakeUp: WakeUp) => boolean;
+}
+export async function stack(options: StackOptions = {}) {
   const clock = manualClock();
   const given = options.store ?? createMemoryBucketStore(clock);
   const store = options.lateness ? lateReads(given, options.lateness) : given;
   const wakeUps = createMemoryWakeUps();
-  const source = new ModelSource({ store, wakeUps, clock });
+  const publish = (wakeUp: WakeUp): void => {
+    if (!options.loses?.(wakeUp)) wakeUps.publish(wakeUp);
+  };
+  const source = new ModelSource({ store, wakeUps: { ...wakeUps, publish }, clock });
   await source.begin();
   const rooms = projectRoomsOf({
     project: source.project,
@@ -98,6 +110,7 @@ export class DirectClient {
         send: (frames) => {
           for (const frame of frames) this.replica.receive(frame);
         },
+        isReady: true,
         ready: () => Promise.resolve(),
       },
       { evenIfBare, onBegin: () => {} },

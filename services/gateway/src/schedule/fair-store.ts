@@ -1,0 +1,19 @@
+import type { ProjectId } from '@sluice/domain';
+import type { StoreReads } from '../model.ts';
+import type { FairTurns } from './fair-turns.ts';
+
+/** The store's reads, a few at a time and in turns among projects: a busy project's wait in its own line. */
+export function fairStore(store: StoreReads, turns: FairTurns): StoreReads {
+  const member = {};
+  const inTurn = <T>(project: ProjectId, read: () => Promise<T>): Promise<T> =>
+    turns.run({ group: String(project), member }, read);
+  return {
+    readSource: (project) => inTurn(project, () => store.readSource(project)),
+    readStreams: (project) => inTurn(project, () => store.readStreams(project)),
+    readChunks: (project, request) => inTurn(project, () => store.readChunks(project, request)),
+    readSums: (project, ...rest) => inTurn(project, () => store.readSums(project, ...rest)),
+    readMembership: (project, ...rest) => inTurn(project, () => store.readMembership(project, ...rest)),
+    readMembershipTouched: (project, ...rest) => inTurn(project, () => store.readMembershipTouched(project, ...rest)),
+    readTruncated: (project, ...rest) => inTurn(project, () => store.readTruncated(project, ...rest)),
+  };
+}
