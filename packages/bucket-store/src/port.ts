@@ -11,6 +11,7 @@ import type {
   StreamNo,
 } from '@sluice/domain';
 import type { ChunkCodec } from '@sluice/protocol';
+import type { RowStateChange, RowStatePage, RowStateRequest } from './row-state.ts';
 
 /**
  * Everything durable between a source and its clients. Every write locks a row and checks epoch, stream generation and
@@ -71,8 +72,9 @@ export interface BucketStore {
   /**
    * In one transaction: `show` becomes visible and `drop` disappears at the first checkpoint after this call, the epoch
    * becomes the serving one, and the hold is lifted. Every stream in `show` must be loaded and the applied barrier's LSN
-   * must be at or above each back-fill point; throws an InvariantError otherwise. The caller then writes a heartbeat, so
-   * that an idle source gets that checkpoint.
+   * must be at or above each back-fill point, and above whatever was applied when a part of a copy was evaluated with row
+   * states; throws an InvariantError otherwise, and SCHEMA_RELOADING when a row's columns could not be had from the copy.
+   * The caller then writes a heartbeat, so that an idle source gets that checkpoint.
    */
   switchStreams(
     project: ProjectId,
@@ -95,7 +97,9 @@ export interface BucketStore {
    * every part up to the last is applied, in whatever order. A part read under another point than the streams' throws
    * STORE_FENCED.
    */
-  applySnapshotPart(commit: SnapshotCommit): Promise<'applied' | 'skipped'>;
+  applySnapshotPart(commit: SnapshotCommit): Promise<'applied' | 'skipped' | 'stale'>;
+  /** The states of rows that frames and parts are evaluated with; STORE_FENCED when the epoch is retired. */
+  readRowStates(project: ProjectId, request: RowStateRequest): Promise<RowStatePage>;
 
   // --- reads as of a checkpoint; `through` and `after` are commit LSNs of checkpoints of one epoch.
   // A read that names a stream which is being erased throws STORE_STREAM_GONE: never less than all of it (L17).
@@ -260,6 +264,8 @@ export interface FrameCommit {
   readonly memberships: readonly MembershipWrite[];
   readonly truncates: readonly TruncateWrite[];
   readonly issues: readonly SourceIssue[];
+  /** Undefined when nothing was evaluated with states. Those of another revision are answered with a gap. */
+  readonly rowStates?: RowStateChange | undefined;
 }
 export type ApplyOutcome =
   /** Durable. `checkpoint` is set when this made a new one readable, with the one before it. */
@@ -285,6 +291,8 @@ export interface SnapshotCommit {
   readonly chunks: readonly ChunkWrite[];
   readonly memberships: readonly MembershipWrite[];
   readonly issues: readonly SourceIssue[];
+  /** As a frame's, as of an applied position; a part whose states moved is `stale`: evaluate it again. */
+  readonly rowStates?: (RowStateChange & { readonly appliedBefore: Position }) | undefined;
 }
 
 export interface ChunkRequest {

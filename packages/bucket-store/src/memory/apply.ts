@@ -19,6 +19,7 @@ import type {
   TruncateWrite,
 } from '../port.ts';
 import type { EpochState, ProjectState, ShardState, StreamState } from './project-state.ts';
+import { writeRowStates } from './row-states.ts';
 import { isShardLeaseCurrent } from './shard-leases.ts';
 
 /** As `sluice_store.apply_frame` (0004 and 0008), which says why. */
@@ -32,12 +33,14 @@ export function applyFrame(project: ProjectState | undefined, commit: FrameCommi
   const { applied } = shard;
   if (comparePositions(commit.end, applied) <= 0) return { kind: 'skipped' };
   const isGap = comparePositions(commit.prev, applied) > 0 || comparePositions(commit.appliedBefore, applied) !== 0;
-  if (isGap || !areStreamsCurrent(project, commit)) return { kind: 'gap', applied };
+  const isStale = commit.rowStates !== undefined && commit.rowStates.revision !== shard.rowStatesRevision;
+  if (isGap || isStale || !areStreamsCurrent(project, commit)) return { kind: 'gap', applied };
 
   const base = { position: commit.end, part: commit.shard * CHUNKS_PER_PART };
   writeOps(project, base, commit.chunks, commit.memberships);
   for (const truncate of commit.truncates) noteTruncate(streamOf(project, truncate.stream), truncate);
   writeIssues(project, commit.issues);
+  writeRowStates(project, commit.rowStates?.writes ?? []);
   shard.applied = commit.end;
   if (!isBarrier(commit.end)) return { kind: 'applied', checkpoint: undefined, previousLsn: POSITION_ZERO.lsn };
   return passBarrier(epoch, shard, commit);
@@ -89,7 +92,10 @@ function passBarrier(epoch: EpochState, shard: ShardState, commit: FrameCommit):
 }
 
 /** As `sluice_store.apply_snapshot_part`. */
-export function applySnapshotPart(project: ProjectState | undefined, commit: SnapshotCommit): 'applied' | 'skipped' {
+export function applySnapshotPart(
+  project: ProjectState | undefined,
+  commit: SnapshotCommit,
+): 'applied' | 'skipped' | 'stale' {
   const streams = commit.streams.map((stream) => project?.streams.get(stream));
   const isHeld = project !== undefined && project.leaseToken === commit.leaseToken;
   if (!isHeld || !streams.every((stream) => isCopied(stream, commit)))
@@ -100,12 +106,29 @@ export function applySnapshotPart(project: ProjectState | undefined, commit: Sna
   const applied = copied.filter((stream) => stream.partsByTable.get(commit.table)?.has(commit.part));
   if (applied.length === copied.length) return 'skipped';
   if (applied.length > 0) throw new InvariantError('streams of one copy differ in their parts');
+  if (commit.rowStates && !settle(project, copied, commit, commit.rowStates)) return 'stale';
 
   const base = { position: { lsn: commit.pointLsn, seq: SEQ_SNAPSHOT }, part: commit.part * CHUNKS_PER_PART };
   writeOps(project, base, commit.chunks, commit.memberships);
   writeIssues(project, commit.issues);
   for (const stream of copied) markPart(stream, commit);
   return 'applied';
+}
+/** Lays the part's states beside the streamed ones; false when these are others than the part was evaluated with. */
+function settle(
+  project: ProjectState,
+  streams: readonly StreamState[],
+  commit: SnapshotCommit,
+  rowStates: NonNullable<SnapshotCommit['rowStates']>,
+): boolean {
+  const shard = project.epochs.get(commit.epoch)?.shards.find((candidate) => candidate.shard === commit.shard);
+  const isCurrent =
+    shard?.rowStatesRevision === rowStates.revision && comparePositions(shard.applied, rowStates.appliedBefore) === 0;
+  if (!shard || !isCurrent) return false;
+  shard.rowStatesRevision++;
+  for (const stream of streams) if (stream.settledLsn < shard.applied.lsn) stream.settledLsn = shard.applied.lsn;
+  writeRowStates(project, rowStates.writes);
+  return true;
 }
 /**
  * Chunks of all parts share the position (point, 0), and those of several shards one barrier: a part's, and a shard's, are

@@ -6,6 +6,7 @@ import { tablesOfPlan } from '../plan-tables.ts';
 import type { EpochRecord, NewStream, SourceIdentity, SourceRecord, StreamRecord } from '../port.ts';
 import { appliedBarrierLsn } from './apply.ts';
 import type { EpochState, ProjectState, StreamState } from './project-state.ts';
+import { isMissingColumns, pruneRowStates, reviseRowStates } from './row-states.ts';
 
 export function openEpoch(
   project: ProjectState,
@@ -27,6 +28,7 @@ export function openEpoch(
       barrier: { lsn: start.lsn, endLsn: start.lsn },
       barrierCommittedAtMs: 0,
       previousBarrierEndLsn: start.lsn,
+      rowStatesRevision: 0n,
     })),
   });
   return epoch;
@@ -72,6 +74,8 @@ export function addStreams(
       chunksByBucket: new Map(),
       memberships: [],
       truncates: [],
+      rowStates: new Map(),
+      settledLsn: POSITION_ZERO.lsn,
     };
     project.streams.set(state.stream, state);
     return streamRecord(state);
@@ -90,6 +94,7 @@ export function setBackfillPoint(project: ProjectState, numbers: readonly Stream
   for (const stream of streams) {
     if (stream.backfillPoint === point) continue;
     stream.backfillPoint = point;
+    reviseRowStates(project.epochs.get(stream.epoch)?.shards ?? []);
     // A new point voids what was copied under the one before.
     stream.loadedTables = [];
     stream.partsByTable.clear();
@@ -123,6 +128,12 @@ function assertReady(stream: StreamState, epoch: EpochState): void {
   );
   const missing = tablesOfPlan(stream.plan).filter((table) => !stream.loadedTables.includes(table));
   assert(missing.length === 0, `a stream is shown only when its copy is complete (L10); missing ${missing.length}`);
+  assert(
+    stream.settledLsn <= appliedBarrierLsn(epoch),
+    'a stream is shown only when everything that its copy was laid beside is applied (L10)',
+  );
+  if (isMissingColumns(stream))
+    throw new AppError('SCHEMA_RELOADING', { internal: 'columns of a row were in no copy (L17)' });
 }
 
 function knownStreams(project: ProjectState, numbers: readonly StreamNo[]): StreamState[] {
@@ -143,6 +154,8 @@ export function eraseDropped(project: ProjectState, rowsMax: number): boolean {
   for (const stream of project.streams.values())
     if (isErasable(stream, project.epochs.get(stream.epoch), serving)) stream.erasing = true;
   let left = rowsMax;
+  for (const stream of project.streams.values()) left = pruneRowStates(stream, left);
+  if (left <= 0) return false;
   for (const stream of [...project.streams.values()].filter((candidate) => candidate.erasing)) {
     left = eraseRows(stream, left);
     if (left <= 0) return false;
@@ -170,6 +183,8 @@ function eraseRows(stream: StreamState, rowsMax: number): number {
     if (chunks.length > 0) return 0;
     stream.chunksByBucket.delete(bucket);
   }
+  for (const table of stream.rowStates.values())
+    for (const key of [...table.keys()].slice(0, Math.max(left, 0))) left -= Number(table.delete(key));
   for (const list of [stream.memberships, stream.truncates]) left -= list.splice(0, Math.max(left, 0)).length;
   return left;
 }

@@ -6,6 +6,7 @@ import * as apply from './apply.ts';
 import * as generations from './generations.ts';
 import { emptyProject, type ProjectState } from './project-state.ts';
 import * as reads from './reads.ts';
+import { readRowStates } from './row-states.ts';
 import * as shardLeases from './shard-leases.ts';
 
 /** How many issues are told, newest first. */
@@ -98,6 +99,10 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
     async applySnapshotPart(commit) {
       checkSnapshotCommit(commit);
       return apply.applySnapshotPart(projects.get(commit.project), commit);
+    },
+
+    async readRowStates(project, request) {
+      return readRowStates(projects.get(project), request);
     },
 
     async readCheckpoint(project) {

@@ -8,6 +8,7 @@ import type {
   StoredChunk,
   TruncateWrite,
 } from '../port.ts';
+import type { RowState } from '../row-state.ts';
 
 /** One project's rows, as the Postgres adapter's tables hold them. */
 export interface ProjectState {
@@ -44,6 +45,7 @@ export interface ShardState {
   barrier: { lsn: Lsn; endLsn: Lsn };
   barrierCommittedAtMs: number;
   previousBarrierEndLsn: Lsn;
+  rowStatesRevision: bigint;
 }
 export interface StreamState extends NewStream {
   readonly stream: StreamNo;
@@ -61,6 +63,10 @@ export interface StreamState extends NewStream {
   readonly chunksByBucket: Map<BucketId, StoredChunk[]>;
   memberships: MembershipWrite[];
   truncates: TruncateWrite[];
+  /** By membership set, undefined for the own table; then by key. */
+  readonly rowStates: Map<number | undefined, Map<string, RowState>>;
+  /** The greatest LSN that was applied when a part of the copy was laid beside streamed rows. */
+  settledLsn: Lsn;
 }
 
 export function emptyProject(): ProjectState {

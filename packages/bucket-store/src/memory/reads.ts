@@ -21,7 +21,7 @@ import type {
 import type { ProjectState, StreamState } from './project-state.ts';
 
 /** The position below which a stream's chunks, or the ops of a membership set, are void (as `sluice_store.floors`). */
-function floorOf(stream: StreamState, membership: number | undefined, through: Lsn): Position {
+export function floorOf(stream: StreamState, membership: number | undefined, through: Lsn): Position {
   const point: Position = { lsn: stream.backfillPoint ?? POSITION_ZERO.lsn, seq: 0 };
   return stream.truncates
     .filter((truncate) => truncate.membership === membership && truncate.position.lsn <= through)

@@ -1,8 +1,9 @@
 import type { ProjectId } from '@sluice/domain';
+import type { PoolClient } from 'pg';
 import type { Database } from './database.ts';
 
 /** Tables that hold a stream's rows, largest first. */
-const STREAM_TABLES = ['chunk', 'membership', 'truncation', 'snapshot_part'] as const;
+const STREAM_TABLES = ['chunk', 'membership', 'row_state', 'truncation', 'snapshot_part'] as const;
 
 /**
  * Erases what no readable checkpoint shows. Streams are marked in a transaction of their own first: a reader that finds
@@ -11,7 +12,7 @@ const STREAM_TABLES = ['chunk', 'membership', 'truncation', 'snapshot_part'] as 
 export async function eraseDropped(database: Database, project: ProjectId, rowsMax: number): Promise<boolean> {
   const streams = await markErasing(database, project);
   return database.transaction(project, async (client) => {
-    let left = rowsMax;
+    let left = await pruneRowStates(client, project, rowsMax);
     for (const table of STREAM_TABLES) {
       if (left <= 0) return false;
       const { rowCount } = await client.query(
@@ -32,6 +33,44 @@ export async function eraseDropped(database: Database, project: ProjectId, rowsM
     );
     return true;
   });
+}
+
+/**
+ * Erases states of rows that nobody reads again: tombstones of visible streams, and what a TRUNCATE voided. Gives what is
+ * left of the bound.
+ */
+async function pruneRowStates(client: PoolClient, project: ProjectId, rowsMax: number): Promise<number> {
+  const gone = await client.query(
+    `delete from sluice_store.row_state where ctid = any (array(
+      select r.ctid from sluice_store.row_state as r
+      join sluice_store.stream as s on s.project = $1 and s.stream = r.stream and s.visible_after is not null
+      where r.project = $1 and r.kind = 0 limit $2
+    )) and project = $1`,
+    [project, rowsMax],
+  );
+  const left = rowsMax - (gone.rowCount ?? 0);
+  const truncated = await client.query<{ stream: number; lsn: string }>(
+    `select s.stream, max(t.lsn) as lsn
+    from sluice_store.stream as s join sluice_store.truncation as t on t.project = $1 and t.stream = s.stream
+    where s.project = $1 and t.lsn > s.states_pruned_lsn group by s.stream order by s.stream limit 1`,
+    [project],
+  );
+  const [first] = truncated.rows;
+  if (!first || left <= 0) return left;
+  const voided = await client.query(
+    `delete from sluice_store.row_state where ctid = any (array(
+      select r.ctid from sluice_store.row_state as r
+      cross join lateral sluice_store.row_states_floor($1, r.stream, r.membership) as f
+      where r.project = $1 and r.stream = $2 and (r.lsn, r.seq) < (f.floor_lsn, f.floor_seq) limit $3
+    )) and project = $1`,
+    [project, first.stream, left],
+  );
+  if ((voided.rowCount ?? 0) < left)
+    await client.query(
+      'update sluice_store.stream set states_pruned_lsn = $3 where project = $1 and stream = $2',
+      [project, first.stream, first.lsn],
+    );
+  return left - (voided.rowCount ?? 0);
 }
 
 function markErasing(database: Database, project: ProjectId): Promise<number[]> {

@@ -5,11 +5,16 @@ import type { ApplyOutcome, FrameCommit, SnapshotCommit } from '../port.ts';
 import { int4Array } from './binary-array.ts';
 import type { Database } from './database.ts';
 import { packIssues, packOps, packTruncates } from './pack-ops.ts';
+import { packRowStates } from './row-states.ts';
 
 const places = (count: number) => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ');
 const APPLY_FRAME = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms, previous_lsn
   from sluice_store.apply_frame(${places(37)})`;
+const APPLY_FRAME_WITH_STATES = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms,
+  previous_lsn from sluice_store.apply_frame_with_states(${places(48)})`;
 const APPLY_SNAPSHOT_PART = `select outcome from sluice_store.apply_snapshot_part(${places(28)})`;
+const APPLY_SNAPSHOT_PART_WITH_STATES = `select outcome
+  from sluice_store.apply_snapshot_part_with_states(${places(41)})`;
 
 interface OutcomeRow {
   outcome: number;
@@ -23,10 +28,12 @@ interface OutcomeRow {
 /** One round trip and one durable commit, whatever the frame holds. */
 export async function applyFrame(database: Database, commit: FrameCommit): Promise<ApplyOutcome> {
   checkFrameCommit(commit);
+  const { rowStates } = commit;
   const { rows } = await database.query<OutcomeRow>({
-    name: 'sluice_apply_frame',
-    text: APPLY_FRAME,
+    name: rowStates ? 'sluice_apply_frame_with_states' : 'sluice_apply_frame',
+    text: rowStates ? APPLY_FRAME_WITH_STATES : APPLY_FRAME,
     values: [
+      ...(rowStates ? [rowStates.revision, ...packRowStates(rowStates.writes)] : []),
       commit.project,
       commit.epoch,
       commit.shard,
@@ -77,12 +84,18 @@ function checkpointFromRow(row: OutcomeRow, commit: FrameCommit): Checkpoint | u
   return { epoch: commit.epoch, lsn, committedAtMs: Number(row.checkpoint_committed_at_ms) };
 }
 
-export async function applySnapshotPart(database: Database, commit: SnapshotCommit): Promise<'applied' | 'skipped'> {
+export async function applySnapshotPart(
+  database: Database,
+  commit: SnapshotCommit,
+): Promise<'applied' | 'skipped' | 'stale'> {
   checkSnapshotCommit(commit);
+  const { rowStates } = commit;
   const { rows } = await database.query<{ outcome: number }>({
-    name: 'sluice_apply_snapshot_part',
-    text: APPLY_SNAPSHOT_PART,
+    name: rowStates ? 'sluice_apply_snapshot_part_with_states' : 'sluice_apply_snapshot_part',
+    text: rowStates ? APPLY_SNAPSHOT_PART_WITH_STATES : APPLY_SNAPSHOT_PART,
     values: [
+      ...(rowStates ? [rowStates.appliedBefore.lsn, rowStates.appliedBefore.seq, rowStates.revision] : []),
+      ...(rowStates ? packRowStates(rowStates.writes) : []),
       commit.project,
       commit.epoch,
       commit.leaseToken,
@@ -102,6 +115,8 @@ export async function applySnapshotPart(database: Database, commit: SnapshotComm
       return 'applied';
     case 1:
       return 'skipped';
+    case 2:
+      return 'stale';
     case 3:
       throw new AppError('STORE_FENCED', { internal: 'apply snapshot part' });
     case 4:

@@ -6,6 +6,7 @@ import * as frames from './frames.ts';
 import * as leases from './leases.ts';
 import * as reads from './reads.ts';
 import * as shardLeases from './shard-leases.ts';
+import { readRowStates } from './row-states.ts';
 import * as streams from './streams.ts';
 
 /**
@@ -38,6 +39,7 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
     eraseDropped: (project, rowsMax) => erase.eraseDropped(database, project, rowsMax),
     applyFrame: (commit) => frames.applyFrame(database, commit),
     applySnapshotPart: (commit) => frames.applySnapshotPart(database, commit),
+    readRowStates: (project, request) => readRowStates(database, project, request),
     readCheckpoint: (project) => reads.readCheckpoint(database, project),
     readChunks: (project, request) => reads.readChunks(database, project, request),
     readSums: (project, buckets, through) => reads.readSums(database, project, buckets, through),

@@ -17,6 +17,7 @@ const TABLES = [
   'chunk',
   'membership',
   'truncation',
+  'row_state',
   'issue',
 ];
 const owner = 1 as ProjectId;

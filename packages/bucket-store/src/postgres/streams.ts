@@ -80,7 +80,15 @@ export function setBackfillPoint(
       assert(row.visible_after === null, 'copying again is a new generation, never rows into a visible stream (L11)');
       assert(lsnFromText(row.applied_before) < change.point, 'a copy is read after its streams were activated (L11)');
     }
-    // A new point voids what was copied under the one before.
+    // A new point voids what was copied under the one before, and the states of rows with it.
+    await client.query(
+      `update sluice_store.shard as h set row_states_revision = h.row_states_revision + 1
+      where h.project = $1 and h.epoch = any (
+        select s.epoch from sluice_store.stream as s
+        where s.project = $1 and s.stream = any ($2) and s.backfill_point is distinct from $3
+      )`,
+      [project, change.streams, change.point],
+    );
     await client.query(
       `update sluice_store.stream set backfill_point = $3, loaded_tables = '{}'
       where project = $1 and stream = any ($2) and backfill_point is distinct from $3`,
@@ -102,6 +110,7 @@ export function switchStreams(
     await lockStreams(client, project, drop);
     const barrierLsn = await lockShards(client, project, epoch, 'min');
     for (const stream of shown) assertReady(stream, epoch, barrierLsn);
+    await assertSettled(client, project, show, barrierLsn);
     const checkpoint = await client.query<{ lsn: string }>(
       `select coalesce(checkpoint_lsn, 0) as lsn from sluice_store.epoch
       where project = $1 and epoch = $2 for no key update`,
@@ -149,6 +158,31 @@ function assertReady(stream: StreamRecord, epoch: Epoch, barrierLsn: Lsn): void 
   );
   const missing = tablesOfPlan(stream.plan).filter((table) => !stream.loadedTables.includes(table));
   assert(missing.length === 0, `a stream is shown only when its copy is complete (L10); missing ${missing.length}`);
+}
+
+/** What a copy with row states needs beside: rows that it was laid beside are applied, and no column is missing (L10, L17). */
+async function assertSettled(
+  client: PoolClient,
+  project: ProjectId,
+  show: readonly StreamNo[],
+  barrierLsn: Lsn,
+): Promise<void> {
+  const { rows } = await client.query<{ settled_lsn: string; misses_columns: boolean }>(
+    `select coalesce(max(s.settled_lsn), 0) as settled_lsn, exists (
+      select from sluice_store.row_state as r
+      cross join lateral sluice_store.row_states_floor($1, r.stream, r.membership) as f
+      where r.project = $1 and r.stream = any ($2) and r.kind = 2 and r.origin is not null and r.origin <> r.row_key
+        and (r.lsn, r.seq) >= (f.floor_lsn, f.floor_seq)
+    ) as misses_columns
+    from sluice_store.stream as s where s.project = $1 and s.stream = any ($2)`,
+    [project, show],
+  );
+  assert(
+    lsnFromText(rows[0]?.settled_lsn ?? null) <= barrierLsn,
+    'a stream is shown only when everything that its copy was laid beside is applied (L10)',
+  );
+  if (rows[0]?.misses_columns)
+    throw new AppError('SCHEMA_RELOADING', { internal: 'columns of a row were in no copy (L17)' });
 }
 
 /** Locks an epoch's shards and gives the greatest applied LSN, or the LSN of the greatest barrier that all have applied. */

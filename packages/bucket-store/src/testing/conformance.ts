@@ -7,6 +7,7 @@ import { describeFrames } from './frames.conformance.ts';
 import { describeLeases } from './leases.conformance.ts';
 import { describeReads } from './reads.conformance.ts';
 import { describeShards } from './shards.conformance.ts';
+import { describeRowStates } from './row-states.conformance.ts';
 import { describeSnapshots } from './snapshots.conformance.ts';
 
 export interface StoreUnderTest {
@@ -45,6 +46,7 @@ export function describeBucketStore(name: string, create: () => Promise<StoreUnd
     describeEpochs(context);
     describeFrames(context);
     describeSnapshots(context);
+    describeRowStates(context);
     describeReads(context);
     describeErasing(context);
   });
