@@ -2,6 +2,7 @@ import type { CodeDefinition } from './code.ts';
 import { clientCodes } from './codes/client.ts';
 import { controlPlaneCodes } from './codes/control-plane.ts';
 import { gatewayCodes } from './codes/gateway.ts';
+import { queueCodes } from './codes/queue.ts';
 import { rulesCodes } from './codes/rules.ts';
 import { sourceCodes } from './codes/source.ts';
 import { storeCodes } from './codes/store.ts';
@@ -11,6 +12,7 @@ export const codesByRoom = {
   source: sourceCodes,
   rules: rulesCodes,
   store: storeCodes,
+  queue: queueCodes,
   gateway: gatewayCodes,
   client: clientCodes,
   'control-plane': controlPlaneCodes,

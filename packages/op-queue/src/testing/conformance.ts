@@ -143,10 +143,10 @@ export function describeOpQueue(
   });
 }
 
-/** What every carrier of wake-ups keeps while nothing fails. */
+/** What every carrier of wake-ups keeps while nothing fails. `settled` resolves when subscriptions are in force. */
 export function describeWakeUps(
   name: string,
-  create: () => Promise<{ wakeUps: WakeUps; close(): Promise<void> }>,
+  create: () => Promise<{ wakeUps: WakeUps; settled(): Promise<void>; close(): Promise<void> }>,
 ): void {
   describe(`wake-ups conformance: ${name}`, () => {
     test('each listener gets the wake-ups of its project in order, until it ends its subscription', async () => {
@@ -165,6 +165,7 @@ export function describeWakeUps(
       wakeUps.subscribe('all', (wakeUp) => seen.push(`all ${wakeUp.kind} ${wakeUp.project}`));
       const send = async (kinds: readonly ['streams' | 'gap', ProjectId][]): Promise<void> => {
         const end = arrived();
+        await subject.settled();
         for (const [kind, of] of kinds) wakeUps.publish(wakeUpOf(kind, of));
         wakeUps.publish({ kind: 'project', project: 99 as ProjectId });
         await end;
