@@ -39,6 +39,15 @@ describe('L13: row-level security stands behind every statement', () => {
       memberships: [member(stream, { at: { lsn: lsn(110), seq: 1 }, row: 'r', value: 'v' })],
       truncates: [truncate(stream, 105, 1)],
       issues: [{ code: 'ROW_TOO_LARGE', table: 't', count: 1, details: {} }],
+      rowStates: {
+        revision: 1n,
+        writes: [
+          {
+            ...{ stream, membership: undefined, key: 'k', kind: 'row', position: { lsn: lsn(105), seq: 1 } },
+            ...{ origin: undefined, image: Uint8Array.of(1) },
+          },
+        ],
+      },
     });
     const copied = await driver.add('copied');
     await store.setBackfillPoint(owner, driver.token, [copied], lsn(120));
