@@ -62,6 +62,7 @@ export function table(
     columns,
     primaryKey: ['id'],
     hasInheritors: false,
+    partitionOf: undefined,
     ...options,
   };
 }
@@ -105,6 +106,8 @@ export const catalog: Catalog = {
     table('a_view', [column('id', 'integer')], { kind: 'v', primaryKey: [] }),
     table('a_foreign', [column('id', 'integer')], { kind: 'f' }),
     table('parts', [column('id', 'integer')], { kind: 'p' }),
+    table('parts_2024', [column('id', 'integer')], { partitionOf: { schema: 'public', name: 'parts' } }),
+    table('half_logged', [column('id', 'integer')], { kind: 'p', persistence: 'unlogged' }),
     table('animals', [column('id', 'integer')], { hasInheritors: true }),
     table('scratch', [column('id', 'integer')], { persistence: 'unlogged' }),
     table('archived', [column('id', 'uuid'), column('title', 'text')]),

@@ -116,13 +116,17 @@ export interface CatalogTable extends SourceTable {
   readonly oid: number;
   /** pg_class.relkind: 'r' ordinary, 'p' partitioned, 'v' view, 'f' foreign. */
   readonly kind: string;
+  /** Of a partitioned table 'permanent' only if all its partitions are; foreign ones count as unlogged. */
   readonly persistence: 'permanent' | 'unlogged' | 'temporary';
+  /** Of a partitioned table that of all its partitions, by which they write the WAL; 'nothing' when they differ. */
   readonly replicaIdentity: 'default' | 'nothing' | 'full' | 'index';
   readonly columns: readonly CatalogColumn[];
   /** Primary key column names in key order; empty when there is none. */
   readonly primaryKey: readonly string[];
   /** Other tables inherit from it, partitions not counted: a query of it shows rows that are not its own. */
   readonly hasInheritors: boolean;
+  /** The partitioned table at the top of those that it is a partition of. */
+  readonly partitionOf: SourceTable | undefined;
 }
 export interface CatalogColumn extends SourceColumn {
   /** format_type(atttypid, atttypmod). */

@@ -30,10 +30,15 @@ export function resolveTable(catalog: Catalog, from: FromTable, sink: Diagnostic
     return sink.refuse(from.span, {
       code: 'RULES_TABLE_UNSUPPORTED',
       message: `${quoted(from.name)} is ${kind}; its rows cannot be synced.`,
-      hint:
-        kind === 'a partitioned table'
-          ? 'Partitioned tables are not supported yet; sync an ordinary table.'
-          : 'Read the ordinary tables that its rows come from.',
+      hint: 'Read the ordinary tables that its rows come from.',
+    });
+  }
+  if (table.partitionOf) {
+    const root = `${quoted(table.partitionOf.schema)}.${quoted(table.partitionOf.name)}`;
+    return sink.refuse(from.span, {
+      code: 'RULES_TABLE_UNSUPPORTED',
+      message: `${quoted(from.name)} is a partition of ${root}, under whose name its rows are replicated.`,
+      hint: `Read ${root}; a condition on the partition key tells its partitions apart.`,
     });
   }
   if (table.hasInheritors) {
@@ -62,10 +67,11 @@ function unknownTableHint(catalog: Catalog, schema: string, name: string): strin
 }
 
 function unsupportedKindOf(table: CatalogTable): string | undefined {
-  if (table.kind === 'p') return 'a partitioned table';
   if (table.kind === 'v' || table.kind === 'm') return 'a view';
   if (table.kind === 'f') return 'a foreign table';
-  if (table.kind !== 'r') return 'not a table';
+  if (table.kind !== 'r' && table.kind !== 'p') return 'not a table';
+  if (table.kind === 'p' && table.persistence !== 'permanent')
+    return 'a partitioned table with partitions whose changes are not logged (unlogged or foreign)';
   return table.persistence === 'permanent' ? undefined : `a table whose changes are not logged (${table.persistence})`;
 }
 

@@ -1,10 +1,12 @@
 import type { StreamRecord } from '@sluice/bucket-store';
 import { delay, type Epoch, type LeaseToken, type Lsn, type ProjectId } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import type { Dependencies } from './dependencies.ts';
 import { SnapshotSender } from './publish/snapshot-sender.ts';
-import { readsTable, tablesOfPlans } from './schema/plan-tables.ts';
-import type { SourceSession } from './source/connection.ts';
+import { columnsOfPlans, readsTable, tablesOfPlans } from './schema/plan-tables.ts';
+import { reshapedTables } from './schema/reshaped-tables.ts';
+import { openSession, type SourceSession } from './source/connection.ts';
 import { tableKey } from './source/quote.ts';
 import { copyTable, describeTable, type SnapshotTable } from './source/snapshot.ts';
 import { readTableShapes, type TableShapes } from './source/table-shapes.ts';
@@ -36,6 +38,7 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
   const tables: SnapshotTable[] = [];
   for (const table of wanted) tables.push(await describeTable(snapshot, table));
   const shapes = await readTableShapes(snapshot, wanted);
+  await refuseRewritten(options, shapes);
   const progress = new CopyProgress(tables, options.onProgress);
   const sender = new SnapshotSender({ ...dependencies, project });
   options.onQueueCleared(() => sender.forgotten());
@@ -46,6 +49,22 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
   }
   await allLoaded(options, signal);
   return shapes;
+}
+
+/**
+ * A table that was rewritten between the point and our lock on it looks empty under the snapshot, or like some of itself.
+ * @throws AppError SCHEMA_RELOADING
+ */
+async function refuseRewritten(
+  { dependencies, project, streams }: CopyTablesOptions,
+  copied: TableShapes,
+): Promise<void> {
+  const plans = streams.map(planOf);
+  await using session = await openSession(await dependencies.sourceOf(project));
+  const now = await readTableShapes(session, tablesOfPlans(plans));
+  const [table] = reshapedTables(copied, now, columnsOfPlans(plans));
+  if (table !== undefined)
+    throw new AppError('SCHEMA_RELOADING', { internal: 'rewritten before it was copied', details: { table } });
 }
 
 async function copyOne(

@@ -110,9 +110,9 @@ const settingCodes = defineCodes({
     retry: 'wait',
   },
   SOURCE_TABLE_MISSING: {
-    what: 'A table that the rules need is not there, or is not an ordinary table.',
+    what: 'A table that the rules need is not there, or its rows cannot be replicated under its name.',
     who: 'tenant',
-    how: 'Create {tables} as an ordinary, logged table, or correct the rules.',
+    how: 'Create {tables} as an ordinary or partitioned table, logged, with no other table inheriting from it, or correct the rules.',
     retry: 'wait',
   },
   SOURCE_REPLICA_IDENTITY: {

@@ -60,6 +60,7 @@ const tasksCatalog: Catalog = {
       columns: [column('id', 20, 'bigint', true), column('owner_id', 25, 'text'), column('title', 25, 'text')],
       primaryKey: ['id'],
       hasInheritors: false,
+      partitionOf: undefined,
     },
   ],
 };

@@ -4,6 +4,7 @@ import { appendRecord, appendTransactionRecord } from '@sluice/op-queue';
 import {
   isRowMessage,
   MESSAGE,
+  OLD,
   type RelationMessage,
   readMessage,
   type TruncateMessage,
@@ -130,6 +131,7 @@ export class Assembler {
       if (end - start < 5) throw new AppError('SOURCE_PROTOCOL', { internal: 'row message ends early' });
       const relation = this.relationOfRow(view.getUint32(start + 1));
       if (!this.count(relation)) return;
+      if (kind !== MESSAGE.insert) refuseHalfOld(relation, source[start + 5]);
       if (end - start > this.options.rowBytesMax) this.appendLimited(relation, source, view, start, end);
       else this.append(relation, source, start, end);
       return;
@@ -314,4 +316,16 @@ export class Assembler {
     this.frameNo++;
     this.events.frame({ prev, end, endLsn, committedAtMs, changes });
   }
+}
+
+/**
+ * A partition writes the WAL by a replica identity of its own, while its rows come under the description of the partitioned table.
+ * @throws AppError SCHEMA_RELOADING when it leaves out the old row that the description promises
+ */
+function refuseHalfOld({ message }: Relation, tag: number | undefined): void {
+  if (message.replicaIdentity !== 'f' || tag === OLD.full) return;
+  throw new AppError('SCHEMA_RELOADING', {
+    internal: 'a row without its whole old image',
+    details: { table: `${message.schema}.${message.name}` },
+  });
 }

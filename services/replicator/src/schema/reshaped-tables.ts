@@ -2,6 +2,7 @@
 interface Shape {
   readonly oid: number;
   readonly storage: number;
+  readonly parts?: Readonly<Record<string, number>>;
   readonly columns: Readonly<Record<string, readonly [number: number, writtenBy: string]>>;
 }
 type Shapes = Readonly<Record<string, Shape>>;
@@ -26,7 +27,7 @@ export function reshapedTables(
 }
 
 function isReshaped(before: Shape, after: Shape, used: ReadonlySet<string>): boolean {
-  if (before.oid !== after.oid) return true;
+  if (before.oid !== after.oid || !isSameParts(before.parts ?? {}, after.parts ?? {})) return true;
   const isRewritten = before.storage !== after.storage;
   for (const name of used) {
     const old = before.columns[name];
@@ -35,4 +36,10 @@ function isReshaped(before: Shape, after: Shape, used: ReadonlySet<string>): boo
     if (old[0] !== fresh[0] || (isRewritten && old[1] !== fresh[1])) return true;
   }
   return false;
+}
+
+/** A partition that came, went or has other storage: nothing of it is in the stream under the partitioned table's name. */
+function isSameParts(before: Readonly<Record<string, number>>, after: Readonly<Record<string, number>>): boolean {
+  const oids = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...oids].every((oid) => before[oid] === after[oid]);
 }

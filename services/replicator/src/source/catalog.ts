@@ -1,4 +1,4 @@
-import type { Catalog, CatalogColumn, CatalogTable } from '@sluice/sync-rules';
+import type { Catalog, CatalogColumn, CatalogTable, SourceTable } from '@sluice/sync-rules';
 import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
 
 /** More columns than this and the catalog is refused rather than held in memory. */
@@ -13,6 +13,7 @@ interface ColumnRow {
   readonly identity: string;
   readonly key: string[];
   readonly hasInheritors: boolean;
+  readonly partitionOf: SourceTable | null;
   readonly column: string | null;
   readonly typeOid: number;
   readonly typmod: number;
@@ -32,9 +33,19 @@ WITH RECURSIVE base AS (
   SELECT b.oid, t.oid, t.typtype, t.typbasetype
   FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typbasetype
   WHERE b.typtype = 'd'
+), tree AS (
+  SELECT c.oid AS root, c.oid AS part FROM pg_catalog.pg_class c WHERE c.relkind = 'p'
+  UNION ALL
+  SELECT tree.root, i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.part
+), whole AS (
+  SELECT tree.root, string_agg(DISTINCT p.relreplident::text, '') AS identities,
+    bool_and(p.relkind IN ('r', 'p') AND p.relpersistence = 'p') AS permanent
+  FROM tree JOIN pg_catalog.pg_class p ON p.oid = tree.part
+  GROUP BY tree.root
 )
 SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::text AS kind,
-  c.relpersistence::text AS persistence, c.relreplident::text AS identity,
+  CASE WHEN w.permanent THEN 'p' WHEN NOT w.permanent THEN 'u' ELSE c.relpersistence::text END AS persistence,
+  CASE WHEN length(w.identities) > 1 THEN 'n' ELSE c.relreplident::text END AS identity,
   COALESCE((
     SELECT array_agg(ka.attname::text ORDER BY k.place)
     FROM pg_catalog.pg_index i
@@ -43,12 +54,18 @@ SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, c.re
     WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
   ), '{}') AS key,
   c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid) AS "hasInheritors",
+  CASE WHEN c.relispartition THEN (
+    SELECT json_build_object('schema', rn.nspname, 'name', r.relname)
+    FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
+    WHERE r.oid = pg_catalog.pg_partition_root(c.oid)
+  ) END AS "partitionOf",
   a.attname AS column, a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS typmod,
   pg_catalog.format_type(a.atttypid, a.atttypmod) AS "pgType", a.attnotnull AS "notNull",
   a.attgenerated <> '' AS generated, COALESCE(NOT co.collisdeterministic, false) AS nondeterministic,
   b.base_oid::int8::float8 AS "baseTypeOid", b.typtype::text AS "typeKind"
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN whole w ON w.root = c.oid
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
 LEFT JOIN base b ON b.oid = a.atttypid AND b.typtype <> 'd'
@@ -86,6 +103,7 @@ function tableFromRow(row: ColumnRow): CatalogTable & { readonly columns: Catalo
     columns: [],
     primaryKey: row.key,
     hasInheritors: row.hasInheritors,
+    partitionOf: row.partitionOf ?? undefined,
   };
 }
 

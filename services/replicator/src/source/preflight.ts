@@ -130,12 +130,20 @@ interface TableRights {
   readonly mayPublish: boolean;
   /** Row-level security is in force for this role. */
   readonly isFiltered: boolean;
+  /** Each partition has a replica identity of its own; these are not FULL. */
+  readonly weakPartitions: readonly SourceTable[];
 }
 const RIGHTS_SQL = `
 SELECT c.oid::int8::float8 AS oid, o.rolname AS owner,
   pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS "maySelect",
   pg_catalog.pg_has_role(c.relowner, 'USAGE') AS "mayPublish",
-  pg_catalog.row_security_active(c.oid) AS "isFiltered"
+  pg_catalog.row_security_active(c.oid) AS "isFiltered",
+  CASE WHEN c.relkind = 'p' THEN (
+    SELECT COALESCE(json_agg(json_build_object('schema', n.nspname, 'name', p.relname) ORDER BY p.oid), '[]')
+    FROM pg_catalog.pg_partition_tree(c.oid) t
+    JOIN pg_catalog.pg_class p ON p.oid = t.relid AND p.oid <> c.oid AND p.relreplident <> 'f'
+    JOIN pg_catalog.pg_namespace n ON n.oid = p.relnamespace
+  ) ELSE '[]' END AS "weakPartitions"
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
 WHERE c.oid = ANY ($1::oid[])`;
 
@@ -162,11 +170,14 @@ async function tableChecks(
   return judgeTables(judged, facts);
 }
 
+function isPublishable({ kind, persistence, partitionOf, hasInheritors }: CatalogTable): boolean {
+  const isTable = (kind === 'r' && !hasInheritors && !partitionOf) || kind === 'p';
+  return isTable && persistence === 'permanent';
+}
+
 function judgeTables(judged: readonly JudgedTable[], facts: ServerFacts): CheckResult[] {
   const role = quoteIdentifier(facts.role);
-  const present = judged.filter(
-    ({ found }) => found !== undefined && found.kind === 'r' && found.persistence === 'permanent',
-  );
+  const present = judged.filter(({ found }) => found !== undefined && isPublishable(found));
   const check = (
     name: string,
     code: Code,
@@ -199,7 +210,10 @@ function judgeTables(judged: readonly JudgedTable[], facts: ServerFacts): CheckR
       'replica-identity',
       'SOURCE_REPLICA_IDENTITY',
       present.filter(({ found }) => found?.replicaIdentity !== 'full'),
-      (table) => `ALTER TABLE ${quoteTable(table)} REPLICA IDENTITY FULL;`,
+      (table, rights) =>
+        [table, ...(rights?.weakPartitions ?? [])]
+          .map((each) => `ALTER TABLE ${quoteTable(each)} REPLICA IDENTITY FULL;`)
+          .join('\n'),
     ),
     check(
       'primary-key',

@@ -11,7 +11,11 @@ export interface PublicationState {
   readonly tables: readonly PublishedTable[];
   /** It sends every kind of change of whole tables, as we made it. */
   readonly isIntact: boolean;
+  readonly isViaRoot: boolean;
 }
+
+/** Rows of partitions come under the name and with the columns of the partitioned table. */
+const VIA_ROOT = 'publish_via_partition_root = true';
 
 /**
  * Makes a publication of exactly these tables; never FOR ALL TABLES, which would put tables without a replica identity
@@ -22,7 +26,9 @@ export async function createPublication(
   publication: string,
   tables: readonly SourceTable[],
 ): Promise<void> {
-  await session.query(`CREATE PUBLICATION ${quoteIdentifier(publication)} FOR TABLE ${tableList(tables)}`);
+  await session.query(
+    `CREATE PUBLICATION ${quoteIdentifier(publication)} FOR TABLE ${tableList(tables)} WITH (${VIA_ROOT})`,
+  );
 }
 
 /** Makes the publication hold exactly these tables, changing only the difference. @throws AppError */
@@ -49,6 +55,8 @@ export async function addPublishedTables(
   const present = new Set(state?.tables.map(tableKey));
   const missing = tables.filter((table) => !present.has(tableKey(table)));
   if (missing.length === 0) return;
+  if (state && !state.isViaRoot)
+    await session.query(`ALTER PUBLICATION ${quoteIdentifier(publication)} SET (${VIA_ROOT})`);
   await session.query(`ALTER PUBLICATION ${quoteIdentifier(publication)} ADD TABLE ${tableList(missing)}`);
 }
 
@@ -59,11 +67,16 @@ export async function dropPublication(session: SourceSession, publication: strin
 /** Row filters and column lists exist from version 15 on; to_jsonb reads columns that older servers do not have. */
 const PUBLICATION_SQL = `
 SELECT p.oid::int8::float8 AS oid,
-  p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND NOT p.puballtables AND NOT p.pubviaroot
+  p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AND NOT p.puballtables
+    AND (p.pubviaroot OR NOT EXISTS (
+      SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_class c ON c.oid = r.prrelid
+      WHERE r.prpubid = p.oid AND c.relkind = 'p'
+    ))
     AND NOT EXISTS (
       SELECT FROM pg_catalog.pg_publication_rel r
       WHERE r.prpubid = p.oid AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)
     ) AS "isIntact",
+  p.pubviaroot AS "isViaRoot",
   COALESCE((
     SELECT json_agg(json_build_object('oid', c.oid::int8, 'schema', n.nspname, 'name', c.relname) ORDER BY c.oid)
     FROM pg_catalog.pg_publication_rel r

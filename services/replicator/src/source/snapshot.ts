@@ -12,6 +12,8 @@ import { sourceError } from './source-error.ts';
 /** A table as a copy finds it, described as the stream would describe it. */
 export interface SnapshotTable extends SourceTable {
   readonly relation: Omit<RelationMessage, 'kind'>;
+  /** What stands after FROM: the table without those that inherit from it, but with its partitions. */
+  readonly from: string;
   /** The planner's estimate, -1 when the table was never analysed. */
   readonly rowsEstimate: number;
 }
@@ -44,6 +46,7 @@ export async function openSnapshot(connection: SourceConnection, snapshot: strin
 interface DescribedColumn {
   readonly oid: number;
   readonly isSameTable: boolean;
+  readonly isPartitioned: boolean;
   readonly rowsEstimate: number;
   readonly name: string | null;
   readonly typeOid: number;
@@ -51,13 +54,17 @@ interface DescribedColumn {
 }
 /** Generated columns are in no WAL record, so that the copy leaves them out as well. */
 const DESCRIBE_SQL = `
-SELECT c.oid::int8::float8 AS oid, c.oid = pg_catalog.to_regclass($3)::oid AS "isSameTable", c.reltuples::float8 AS "rowsEstimate",
+SELECT c.oid::int8::float8 AS oid, c.oid = pg_catalog.to_regclass($3)::oid AS "isSameTable", c.relkind = 'p' AS "isPartitioned",
+  CASE WHEN c.relkind = 'r' THEN c.reltuples::float8 ELSE (
+    SELECT sum(greatest(p.reltuples, 0))::float8
+    FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class p ON p.oid = t.relid WHERE t.isleaf
+  ) END AS "rowsEstimate",
   a.attname AS name, a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS typmod
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a
   ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind = 'r'
+WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
 ORDER BY a.attnum`;
 
 /**
@@ -70,6 +77,7 @@ export async function describeTable(session: SourceSession, table: SourceTable):
   const rows = await session.query<DescribedColumn>(DESCRIBE_SQL, [table.schema, table.name, quoted]);
   const [first] = rows;
   if (!first?.isSameTable) throw new AppError('SCHEMA_CHANGED', { details: { table: quoted } });
+  if (first.isPartitioned) await session.query(`LOCK TABLE ${quoted} IN ACCESS SHARE MODE`);
   const columns = rows.flatMap(({ name, typeOid, typmod }) =>
     name === null ? [] : [{ name, typeOid, typmod, key: true }],
   );
@@ -77,6 +85,7 @@ export async function describeTable(session: SourceSession, table: SourceTable):
   return {
     schema,
     name,
+    from: first.isPartitioned ? quoted : `ONLY ${quoted}`,
     rowsEstimate: first.rowsEstimate,
     relation: { oid: first.oid, schema, name, replicaIdentity: 'f', columns },
   };
@@ -96,7 +105,7 @@ export async function* copyTable(
   { table, partBytesMax, rowBytesMax }: CopyTableOptions,
 ): AsyncGenerator<CopiedPart, void, undefined> {
   const columns = table.relation.columns.map((column) => quoteIdentifier(column.name)).join(', ');
-  const stream = session.client.query(copyTo(`COPY (SELECT ${columns} FROM ONLY ${quoteTable(table)}) TO STDOUT`));
+  const stream = session.client.query(copyTo(`COPY (SELECT ${columns} FROM ${table.from}) TO STDOUT`));
   const part = new PartWriter(table, rowBytesMax);
   const lines = new LineSplitter(rowBytesMax * 2 + table.relation.columns.length * 2, part);
   try {

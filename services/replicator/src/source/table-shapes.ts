@@ -1,7 +1,7 @@
 import { isAppError } from '@sluice/errors';
 import type { SourceTable } from '@sluice/sync-rules';
 import type { SourceSession } from './connection.ts';
-import { quoteIdentifier, quoteLiteral, tableKey } from './quote.ts';
+import { quoteIdentifier, quoteLiteral, quoteTable, tableKey } from './quote.ts';
 
 /**
  * What changes when a table's rows are no longer those that were copied, though the stream may describe it just as before: a
@@ -11,7 +11,11 @@ import { quoteIdentifier, quoteLiteral, tableKey } from './quote.ts';
 export interface TableShape {
   readonly oid: number;
   readonly storage: number;
-  /** OID of the primary key's index, 0 without one, and the letter of the replica identity. */
+  /** Storage of the partitions that hold rows, by OID; what happens to one alone is not in the stream. */
+  readonly parts?: Readonly<Record<string, number>>;
+  /** How many tables inherit from it, or are its direct partitions. */
+  readonly heirs?: number;
+  /** OID of the primary key's index, 0 without one, and the letters of the replica identities of it and its partitions. */
   readonly key: number;
   readonly identity: string;
   /** By column name: its number, and the transaction that wrote its catalog row. */
@@ -20,17 +24,37 @@ export interface TableShape {
 /** By `schema.table`. */
 export type TableShapes = Readonly<Record<string, TableShape>>;
 
+/**
+ * In a session with a snapshot everything is as of that snapshot, which is why no function that looks at the present is used: rows
+ * of a table that was rewritten after the snapshot was taken cannot be seen under it, and the two storages tell.
+ */
 const SHAPES_SQL = `
+WITH RECURSIVE tree AS (
+  SELECT c.oid AS root, c.oid AS part
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN unnest($1::text[], $2::text[]) AS wanted (schema, name) ON wanted.schema = n.nspname AND wanted.name = c.relname
+  UNION ALL
+  SELECT tree.root, i.inhrelid
+  FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.part AND c.relkind = 'p'
+  JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.part
+), whole AS (
+  SELECT tree.root, string_agg(DISTINCT p.relreplident::text, '') AS identity,
+    jsonb_object_agg(p.oid, p.relfilenode::int8) FILTER (WHERE p.oid <> tree.root AND p.relkind <> 'p') AS parts
+  FROM tree JOIN pg_catalog.pg_class p ON p.oid = tree.part
+  GROUP BY tree.root
+)
 SELECT n.nspname AS schema, c.relname AS name, c.oid::int8::float8 AS oid,
-  pg_catalog.pg_relation_filenode(c.oid)::int8::float8 AS storage,
+  c.relfilenode::int8::float8 AS storage, COALESCE(w.parts, '{}') AS parts,
+  (SELECT count(*) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)::int AS heirs,
   COALESCE((SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), 0)::int8::float8 AS key,
-  c.relreplident::text AS identity,
-  COALESCE(json_object_agg(a.attname, json_build_array(a.attnum, a.xmin::text)) FILTER (WHERE a.attname IS NOT NULL), '{}') AS columns
+  w.identity,
+  COALESCE(json_object_agg(a.attname, json_build_array(a.attnum, a.xmin::text) ORDER BY a.attnum) FILTER (WHERE a.attname IS NOT NULL), '{}') AS columns
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN unnest($1::text[], $2::text[]) AS wanted (schema, name) ON wanted.schema = n.nspname AND wanted.name = c.relname
-GROUP BY c.oid, n.nspname`;
+JOIN whole w ON w.root = c.oid
+GROUP BY c.oid, n.nspname, w.identity, w.parts`;
 
 /** Tables that are not there are not in the result. @throws AppError */
 export async function readTableShapes(session: SourceSession, tables: readonly SourceTable[]): Promise<TableShapes> {
@@ -39,6 +63,58 @@ export async function readTableShapes(session: SourceSession, tables: readonly S
     tables.map(({ name }) => name),
   ]);
   return Object.fromEntries(rows.map(({ schema, name, ...shape }) => [tableKey({ schema, name }), shape]));
+}
+
+/**
+ * Rows of a partition that were in it before it was one; none of them was streamed. With a partition that was made and attached by one
+ * transaction these can only be rows of that transaction.
+ */
+const ATTACHED_SQL = `
+SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS name, a.xmin::text AS "madeBy", i.xmin::text AS "attachedBy"
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.oid
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tableoid'
+WHERE c.oid = ANY ($1::oid[])`;
+
+/**
+ * What was copied, with those partitions added that came since and brought no rows along: all they hold was streamed.
+ * @throws AppError
+ */
+export async function withEmptyParts(
+  session: SourceSession,
+  copied: TableShapes,
+  now: TableShapes,
+): Promise<TableShapes> {
+  const result: Record<string, TableShape> = { ...copied };
+  for (const [table, shape] of Object.entries(now)) {
+    const before = copied[table];
+    if (before?.oid !== shape.oid) continue;
+    const fresh = Object.keys(shape.parts ?? {}).filter((oid) => before.parts?.[oid] === undefined);
+    for (const part of await emptyAmong(session, fresh)) {
+      const { parts = {} } = result[table] ?? before;
+      result[table] = { ...before, parts: { ...parts, [part]: shape.parts?.[part] ?? 0 } };
+    }
+  }
+  return result;
+}
+
+async function emptyAmong(session: SourceSession, oids: readonly string[]): Promise<string[]> {
+  if (oids.length === 0) return [];
+  const empty: string[] = [];
+  for (const part of await session.query<AttachedPart>(ATTACHED_SQL, [oids])) {
+    const from = `FROM ONLY ${quoteTable(part)}`;
+    const own = part.madeBy === part.attachedBy ? ` WHERE xmin = ${quoteLiteral(part.attachedBy)}::xid` : '';
+    const [row] = await session.query<{ some: boolean }>(`SELECT EXISTS (SELECT ${from}${own}) AS some`);
+    if (row?.some === false) empty.push(String(part.oid));
+  }
+  return empty;
+}
+
+interface AttachedPart extends SourceTable {
+  readonly oid: number;
+  readonly madeBy: string;
+  readonly attachedBy: string;
 }
 
 const PREFIX = 'Sluice: ';
