@@ -1,4 +1,5 @@
 export * from './bucket-id.ts';
+export * from './compaction-port.ts';
 export type { HeldLease, LeaseOptions } from './held-lease.ts';
 export { waitForLease, waitForShardLease } from './held-lease.ts';
 export { createMemoryBucketStore } from './memory/memory-bucket-store.ts';

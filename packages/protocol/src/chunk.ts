@@ -97,6 +97,14 @@ export function forEachDirectoryEntry(
   return count;
 }
 
+/** The LSN that a directory counts from; its first bytes are enough. @throws MalformedBytesError */
+export function readDirectoryBase(bytes: Uint8Array): Lsn {
+  const reader = new ByteReader(bytes);
+  if (reader.u8() !== CHUNK_VERSION) throw new MalformedBytesError('unknown chunk version');
+  reader.varint();
+  return lsnFromBigint(reader.u64());
+}
+
 /** @throws MalformedBytesError */
 export function readDirectory(bytes: Uint8Array): DirectoryEntry[] {
   const reader = new ByteReader(bytes);

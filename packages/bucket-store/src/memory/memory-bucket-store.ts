@@ -1,8 +1,10 @@
 import type { Clock, LeaseToken, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { checkFrameCommit, checkSnapshotCommit } from '../checks.ts';
+import type { CompactionToken } from '../compaction-port.ts';
 import type { BucketStore } from '../port.ts';
 import * as apply from './apply.ts';
+import { emptyCompaction, memoryCompactionStore } from './compaction.ts';
 import * as generations from './generations.ts';
 import { emptyProject, type ProjectState } from './project-state.ts';
 import * as reads from './reads.ts';
@@ -132,8 +134,11 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
       if (!state) return;
       const { leaseToken, nextEpoch, nextStream } = state;
       const kept = { leaseToken: (leaseToken + 1n) as LeaseToken, nextEpoch, nextStream, erased: true };
-      projects.set(project, { ...emptyProject(), ...kept, shardLeases: shardLeases.endedShardLeases(state) });
+      const compaction = { ...emptyCompaction(), token: (state.compaction.token + 1n) as CompactionToken };
+      const leases = { shardLeases: shardLeases.endedShardLeases(state), compaction };
+      projects.set(project, { ...emptyProject(), ...kept, ...leases });
     },
+    ...memoryCompactionStore(clock, (project) => projects.get(project)),
     async close() {},
   };
 }

@@ -9,6 +9,7 @@ import type {
   TruncateWrite,
 } from '../port.ts';
 import type { RowState } from '../row-state.ts';
+import { type CompactionState, emptyCompaction } from './compaction.ts';
 
 /** One project's rows, as the Postgres adapter's tables hold them. */
 export interface ProjectState {
@@ -23,6 +24,7 @@ export interface ProjectState {
   readonly streams: Map<StreamNo, StreamState>;
   readonly issues: Map<string, SourceIssue>;
   readonly shardLeases: Map<number, ShardLease>;
+  readonly compaction: CompactionState;
 }
 
 export interface ShardLease {
@@ -82,5 +84,6 @@ export function emptyProject(): ProjectState {
     streams: new Map(),
     issues: new Map(),
     shardLeases: new Map(),
+    compaction: emptyCompaction(),
   };
 }

@@ -18,6 +18,7 @@ import type {
   MembershipWrite,
   StoredChunk,
 } from '../port.ts';
+import { assertUnfolded } from './compaction.ts';
 import type { ProjectState, StreamState } from './project-state.ts';
 
 /** The position below which a stream's chunks, or the ops of a membership set, are void (as `sluice_store.floors`). */
@@ -40,6 +41,8 @@ const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 
 export function readChunks(project: ProjectState | undefined, request: ChunkRequest): ChunkPage {
   const from = request.cursor === undefined ? NO_CURSOR : parseChunkCursor(request.cursor);
   const wanted = distinctBuckets(request.buckets).flatMap((ref) => {
+    const { after, through } = request;
+    assertUnfolded(project, ref.stream, after > 0n ? { after, through } : { through });
     const floor = floorOf(streamOf(project, ref.stream), undefined, request.through);
     return chunksOf(project, ref).filter(
       (chunk) =>
@@ -108,6 +111,8 @@ export function readMembership(
 ): Map<LookupId, string[]> {
   return valuesByLookup(lookups, (ref) => {
     const stream = streamOf(project, ref.stream);
+    // Clients prove what they hold as of the checkpoint that they resume from.
+    assertUnfolded(project, ref.stream, { after: through });
     const floor = floorOf(stream, ref.membership, through);
     const newest = new Map<string, MembershipWrite>();
     for (const op of opsOf(stream, ref)) {
@@ -127,6 +132,7 @@ export function readMembershipTouched(
 ): Map<LookupId, string[]> {
   return valuesByLookup(lookups, (ref) => {
     const stream = streamOf(project, ref.stream);
+    assertUnfolded(project, ref.stream, { after: range.after });
     const isLive = (lsn: Lsn) => lsn <= range.through && lsn >= (stream.backfillPoint ?? POSITION_ZERO.lsn);
     const isTouched = (lsn: Lsn) => isLive(lsn) && lsn > range.after;
     // A TRUNCATE of the set touches every value that it had before.
@@ -158,6 +164,7 @@ export function readTruncated(
   streams: readonly StreamNo[],
   range: { after: Lsn; through: Lsn },
 ): StreamNo[] {
+  for (const stream of streams) assertUnfolded(project, stream, { after: range.after });
   const isTruncated = (stream: StreamState | undefined): boolean =>
     stream?.truncates.some(
       ({ membership, position: { lsn } }) =>

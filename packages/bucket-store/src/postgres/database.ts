@@ -96,12 +96,14 @@ const retryableState = /^(08|53|57|58|40001|40P01|55P03|25006|XX)/;
 /** Raised by the store's own functions. */
 const STATE_INVARIANT = 'SL002';
 const STATE_STREAM_GONE = 'SL003';
+const STATE_CHECKPOINT_GONE = 'SL004';
 
 /** What a failed statement means to the caller. Messages of the server stay in `cause`, for our logs. */
 function storeError(error: unknown): Error {
   if (error instanceof AppError || error instanceof InvariantError) return error;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (code === STATE_STREAM_GONE) return new AppError('STORE_STREAM_GONE', { cause: error });
+  if (code === STATE_CHECKPOINT_GONE) return new AppError('STORE_CHECKPOINT_GONE', { cause: error });
   const isState = /^[0-9A-Z]{5}$/.test(code);
   if (isState && !retryableState.test(code)) {
     const noun = code === STATE_INVARIANT ? 'an invariant of the bucket store is broken' : `bucket store SQL (${code})`;

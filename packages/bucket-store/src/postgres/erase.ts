@@ -3,7 +3,7 @@ import type { PoolClient } from 'pg';
 import type { Database } from './database.ts';
 
 /** Tables that hold a stream's rows, largest first. */
-const STREAM_TABLES = ['chunk', 'membership', 'row_state', 'truncation', 'snapshot_part'] as const;
+const STREAM_TABLES = ['chunk', 'pack', 'membership', 'row_state', 'truncation', 'snapshot_part'] as const;
 
 /**
  * Erases what no readable checkpoint shows. Streams are marked in a transaction of their own first: a reader that finds
@@ -31,6 +31,7 @@ export async function eraseDropped(database: Database, project: ProjectId, rowsM
       )`,
       [project],
     );
+    await eraseOrphanFloors(client, project);
     return true;
   });
 }
@@ -66,11 +67,22 @@ async function pruneRowStates(client: PoolClient, project: ProjectId, rowsMax: n
     [project, first.stream, left],
   );
   if ((voided.rowCount ?? 0) < left)
-    await client.query(
-      'update sluice_store.stream set states_pruned_lsn = $3 where project = $1 and stream = $2',
-      [project, first.stream, first.lsn],
-    );
+    await client.query('update sluice_store.stream set states_pruned_lsn = $3 where project = $1 and stream = $2', [
+      project,
+      first.stream,
+      first.lsn,
+    ]);
   return left - (voided.rowCount ?? 0);
+}
+
+async function eraseOrphanFloors(client: PoolClient, project: ProjectId): Promise<void> {
+  for (const table of ['floor', 'mark', 'pin'])
+    await client.query(
+      `delete from sluice_store.${table} as f where f.project = $1 and not exists (
+        select from sluice_store.epoch as e where e.project = $1 and e.epoch = f.epoch
+      )`,
+      [project],
+    );
 }
 
 function markErasing(database: Database, project: ProjectId): Promise<number[]> {
@@ -112,7 +124,11 @@ export function eraseProject(database: Database, project: ProjectId): Promise<vo
       'update sluice_store.shard_lease set token = token + 1, holder = null, expires_at = null where project = $1',
       [project],
     );
-    for (const table of ['shard', 'epoch', 'stream', ...STREAM_TABLES, 'issue'])
+    await client.query(
+      'update sluice_store.compaction set token = token + 1, holder = null, expires_at = null where project = $1',
+      [project],
+    );
+    for (const table of ['shard', 'epoch', 'stream', ...STREAM_TABLES, 'issue', 'floor', 'mark', 'pin'])
       await client.query(`delete from sluice_store.${table} where project = $1`, [project]);
   });
 }

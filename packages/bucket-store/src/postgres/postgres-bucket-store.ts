@@ -1,12 +1,13 @@
 import type { BucketStore } from '../port.ts';
+import { compactionStoreOf } from './compaction.ts';
 import { Database, type PostgresBucketStoreOptions } from './database.ts';
 import * as epochs from './epochs.ts';
 import * as erase from './erase.ts';
 import * as frames from './frames.ts';
 import * as leases from './leases.ts';
 import * as reads from './reads.ts';
-import * as shardLeases from './shard-leases.ts';
 import { readRowStates } from './row-states.ts';
+import * as shardLeases from './shard-leases.ts';
 import * as streams from './streams.ts';
 
 /**
@@ -50,6 +51,7 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
       reads.readTruncated(database, project, named, { after, through }),
     readIssues: (project) => reads.readIssues(database, project),
     eraseProject: (project) => erase.eraseProject(database, project),
+    ...compactionStoreOf(database),
     close: () => database.close(),
   };
 }

@@ -16,7 +16,7 @@ export async function readCheckpoint(database: Database, project: ProjectId): Pr
   return row && { epoch: row.epoch as Epoch, lsn: lsnFromText(row.lsn), committedAtMs: Number(row.committed_at_ms) };
 }
 
-interface ChunkRow {
+export interface ChunkRow {
   stream: number;
   bucket: Buffer;
   lsn: string;
@@ -57,7 +57,7 @@ export async function readChunks(database: Database, project: ProjectId, request
   return { chunks, next: last !== undefined && bytes >= request.bytesMax ? formatChunkCursor(last) : undefined };
 }
 
-function chunkFromRow(row: ChunkRow): StoredChunk {
+export function chunkFromRow(row: ChunkRow): StoredChunk {
   return {
     stream: row.stream as StreamNo,
     bucket: row.bucket.toString('hex') as BucketId,

@@ -1,4 +1,4 @@
-import type { ProjectId } from '@sluice/domain';
+import type { ProjectId, StreamNo } from '@sluice/domain';
 import { type FreshDatabase, freshCluster, freshDatabase, query } from '@sluice/testkit';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -14,6 +14,11 @@ const TABLES = [
   'shard',
   'stream',
   'snapshot_part',
+  'compaction',
+  'floor',
+  'mark',
+  'pin',
+  'pack',
   'chunk',
   'membership',
   'truncation',
@@ -22,6 +27,18 @@ const TABLES = [
 ];
 const owner = 1 as ProjectId;
 const stranger = 2 as ProjectId;
+
+/** Leaves a row in every table of compaction. */
+async function compacted(store: BucketStore, stream: StreamNo): Promise<void> {
+  const token = await store.acquireCompaction(owner, 'compactor', 60_000);
+  if (token === undefined) throw new Error('the lease is free');
+  const floors = await store.raiseFloors(owner, token, { retentionMs: 0, readableMs: 0 });
+  if (!floors) throw new Error('there is a checkpoint');
+  const { epoch, readFrom } = floors;
+  await store.pinCheckpoint(owner, 'gateway', { epoch, lsn: readFrom, ttlMs: 60_000 });
+  const { packed } = await store.packBuckets(owner, token, { stream, readFrom, after: undefined, bucketsMax: 100 });
+  expect(packed).toBeGreaterThan(0);
+}
 
 describe('L13: row-level security stands behind every statement', () => {
   let database: FreshDatabase;
@@ -49,6 +66,11 @@ describe('L13: row-level security stands behind every statement', () => {
         ],
       },
     });
+    await driver.barrier(111, {
+      chunks: Array.from({ length: 10 }, (_, i) => chunk(stream, 100 + i, 'packed secret')),
+    });
+    await compacted(store, stream);
+    await driver.barrier(112, { chunks: [chunk(stream, 1, 'another secret')] });
     const copied = await driver.add('copied');
     await store.setBackfillPoint(owner, driver.token, [copied], lsn(120));
     await store.applySnapshotPart(driver.part(120, 0, { streams: [copied] }));

@@ -42,7 +42,7 @@ test('the stored form is that of its version; another form needs another STORE_F
     .update(JSON.stringify([form, keys]))
     .digest('hex');
   expect([STORE_FORMAT_VERSION, digest]).toEqual([
-    2,
-    'eb8f3b2bef3bed7ab57767b4444a87c2c01949ef5db2da5c489cd02b0c36a481',
+    3,
+    '5e91676ee3fe3ed36b3fe7f804efc972bdf842cf7486d9178e3adbb489b02baf',
   ]);
 });

@@ -6,8 +6,8 @@ import { describeErasing } from './erasing.conformance.ts';
 import { describeFrames } from './frames.conformance.ts';
 import { describeLeases } from './leases.conformance.ts';
 import { describeReads } from './reads.conformance.ts';
-import { describeShards } from './shards.conformance.ts';
 import { describeRowStates } from './row-states.conformance.ts';
+import { describeShards } from './shards.conformance.ts';
 import { describeSnapshots } from './snapshots.conformance.ts';
 
 export interface StoreUnderTest {
@@ -22,6 +22,8 @@ export interface SuiteContext {
   /** A project that nobody has used. */
   readonly project: () => ProjectId;
 }
+
+export * from './store-driver.ts';
 
 /** What every bucket store keeps: the port's contract, law by law. One store serves the whole suite. */
 export function describeBucketStore(name: string, create: () => Promise<StoreUnderTest>): void {

@@ -19,6 +19,13 @@ export const storeCodes = defineCodes({
     how: 'Nothing to do: the source is streamed again from the applied position.',
     retry: 'retry',
   },
+  STORE_CHECKPOINT_GONE: {
+    what: 'A checkpoint was asked for that is older than what the bucket store keeps apart.',
+    who: 'nobody',
+    how: 'Nothing to do: a reader goes on at the newest checkpoint, and a client that was away for longer than the retention loads its data anew. What it has yet to upload stays.',
+    retry: 'retry',
+    status: 410,
+  },
   STORE_STREAM_GONE: {
     what: 'A stream was dropped and its rows are being erased.',
     who: 'nobody',

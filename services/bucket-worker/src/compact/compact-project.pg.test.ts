@@ -1,0 +1,26 @@
+import { createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-store';
+import { freshDatabase, query } from '@sluice/testkit';
+import { describeCompaction } from './compaction.fixture.ts';
+
+describeCompaction('postgres', async () => {
+  const database = await freshDatabase('compaction');
+  await migrateBucketStore(database.url);
+  const store = createPostgresBucketStore({ url: database.url, poolMax: 4 });
+  return {
+    store,
+    rounds: 1,
+    dump: async (project) => {
+      const rows = await query<{ bytes: Buffer }>(
+        database.url,
+        `select payload as bytes from sluice_store.chunk where project = ${project}
+        union all select body from sluice_store.pack where project = ${project}
+        union all select row_key || value from sluice_store.membership where project = ${project}`,
+      );
+      return rows.map((row) => row.bytes.toString('latin1')).join();
+    },
+    close: async () => {
+      await store.close();
+      await database[Symbol.asyncDispose]();
+    },
+  };
+});
