@@ -5,6 +5,7 @@ import { type FreshRedis, freshRedis, tcpProxy, waitFor } from '@sluice/testkit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WakeUp } from '../port.ts';
 import { describeWakeUps } from '../testing/conformance.ts';
+import { withClient } from './queue.fixture.ts';
 import { createRedisWakeUps, type RedisWakeUps } from './redis-wake-ups.ts';
 
 const project = 7 as ProjectId;
@@ -124,27 +125,17 @@ describe('wake-ups over Redis', () => {
   });
 
   it('bytes of others on the channel, or of another project, are no wake-up', () =>
-    pair(async ({ from, to, heard }) => {
-      const stranger = await connect();
-      const publish = (channel: string, bytes: Uint8Array): Promise<unknown> =>
-        rawPublish(redis.port, channel, Buffer.from(bytes));
-      await publish('sluice:{7}:wake-ups', new Uint8Array(3));
-      await publish('sluice:{7}:wake-ups', new Uint8Array(40).fill(255));
-      await publish('sluice:{7}:wake-ups', new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 1, 5, 8]));
+    pair(async ({ from, heard }) => {
+      const rubbish = [
+        new Uint8Array(3),
+        new Uint8Array(40).fill(255),
+        new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 1, 5, 8]), // One of project 8.
+      ];
+      await withClient(redis.url, async (client) => {
+        for (const bytes of rubbish) expect(await client.publish('sluice:{7}:wake-ups', Buffer.from(bytes))).toBe(1);
+      });
       from.publish({ kind: 'project', project });
       await waitFor(() => heard.length > 0, { what: 'the true wake-up' });
       expect(heard).toEqual([{ kind: 'project', project }]);
-      await stranger.close();
-      await to.settled();
     }));
 });
-
-async function rawPublish(port: number, channel: string, bytes: Buffer): Promise<unknown> {
-  const { Redis } = await import('ioredis');
-  const client = new Redis(port, '127.0.0.1');
-  try {
-    return await client.publish(channel, bytes);
-  } finally {
-    client.disconnect();
-  }
-}

@@ -48,6 +48,8 @@ export class ShardPublisher {
   /** The shard must be cleared before anything else is sent; called when that was tried. */
   private clears: (() => void)[] | undefined;
   private isRunning = false;
+  /** The last command failed, and it is not yet time to try again. */
+  private isFailing = false;
   private wakeRoom = (): void => {};
 
   constructor(options: ShardPublisherOptions) {
@@ -68,8 +70,8 @@ export class ShardPublisher {
   }
 
   /**
-   * Forgets what waits here and in Redis. Resolves when Redis did, or when that failed once: it then comes before the next
-   * frame. Publishers that wait go on.
+   * Forgets what waits here and in Redis. Resolves when Redis did, or at once when it cannot now: it then comes before
+   * the next frame. Publishers that wait go on.
    */
   clear(): Promise<void> {
     const { line } = this;
@@ -81,7 +83,7 @@ export class ShardPublisher {
     });
     this.wakeRoom();
     this.wake();
-    return this.options.link.isReady ? isTried : Promise.resolve();
+    return this.isFailing || !this.options.link.isReady ? Promise.resolve() : isTried;
   }
 
   private isAhead(bytes: number): boolean {
@@ -132,7 +134,9 @@ export class ShardPublisher {
       } catch (error) {
         for (const tried of this.clears ?? []) tried();
         room.forget();
+        this.isFailing = true;
         await recover(error, { link, keys, clock, failures: ++failures }, closed);
+        this.isFailing = false;
       }
     }
     this.isRunning = false;
