@@ -17,7 +17,7 @@ import { gatewayEvents } from './events.ts';
 import { ByteLru } from './feed/byte-lru.ts';
 import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from './feed/project-feed.ts';
 import type { SourceMessage, StoreReads } from './model.ts';
-import { type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
+import { closeRooms, type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
 import { fairStore } from './schedule/fair-store.ts';
 import { FairTurns } from './schedule/fair-turns.ts';
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
@@ -158,7 +158,7 @@ class GatewayApp implements Gateway {
     }
     if (this.connections.size > 0) await this.allGone();
     this.listener?.terminate();
-    for (const { rooms } of this.openByProject.values()) rooms.watch.close();
+    for (const { rooms } of this.openByProject.values()) closeRooms(rooms);
     this.openByProject.clear();
   }
 
@@ -285,7 +285,7 @@ class GatewayApp implements Gateway {
     const open = project === undefined ? undefined : this.openByProject.get(project);
     open?.sessions.delete(session);
     if (project === undefined || !open || open.sessions.size > 0) return;
-    open.rooms.watch.close();
+    closeRooms(open.rooms);
     this.openByProject.delete(project);
   }
 

@@ -5,7 +5,7 @@ import type { StreamPlan } from '@sluice/sync-rules';
 
 /** The nouns that the rooms of this service share. */
 
-/** What the gateway does with the store: it writes nothing. */
+/** What the gateway does with the store: it writes nothing but pins, which keep a long read's checkpoint. */
 export type StoreReads = Pick<
   BucketStore,
   | 'readSource'
@@ -15,6 +15,8 @@ export type StoreReads = Pick<
   | 'readMembership'
   | 'readMembershipTouched'
   | 'readTruncated'
+  | 'pinCheckpoint'
+  | 'unpinCheckpoint'
 >;
 
 /** A stream generation that is, was or will be visible in the serving epoch. */

@@ -1,6 +1,7 @@
 import type { Clock, ProjectId } from '@sluice/domain';
 import type { WakeUps } from '@sluice/op-queue';
 import { type FeedCaches, ProjectFeed } from './feed/project-feed.ts';
+import { ReadPins } from './feed/read-pins.ts';
 import type { SourceMessage, StoreReads } from './model.ts';
 import { ProjectWatch } from './notify/project-watch.ts';
 import { type MembershipReader, membershipReaderOf } from './resolve/read-membership.ts';
@@ -22,6 +23,7 @@ export interface ProjectRooms {
   readonly watch: ProjectWatch;
   readonly feed: ProjectFeed;
   readonly membership: MembershipReader;
+  readonly pins: ReadPins;
 }
 
 const LOADING_POLL_MS = 500;
@@ -45,5 +47,11 @@ export function projectRoomsOf(options: ProjectRoomsOptions): ProjectRooms {
     onProjectChanged,
     onFailure,
   });
-  return { watch, feed, membership: membershipReaderOf(store, project) };
+  const pins = new ReadPins({ store, project, clock, onFailure });
+  return { watch, feed, membership: membershipReaderOf(store, project), pins };
+}
+
+export function closeRooms({ watch, pins }: ProjectRooms): void {
+  watch.close();
+  pins.close();
 }

@@ -37,6 +37,7 @@ interface Scope {
   readonly after: Lsn;
 }
 
+const FOLDED_ATTEMPTS_MAX = 3;
 const NOTHING: ReadonlySet<never> = new Set<never>();
 
 /**
@@ -56,6 +57,8 @@ export class SyncCursor {
   /** The checkpoint that the client was last sent; `held` moves on also when nothing had to be sent. */
   private told: { readonly epoch: Epoch; readonly lsn: Lsn } | undefined;
   private isClosed = false;
+  /** The store keeps changes no more from where the client is: it loads everything anew. */
+  private isTooFarBehind = false;
 
   constructor(rooms: ProjectRooms, claims: TokenClaims, resume: Resume | undefined, onNews: () => void) {
     this.rooms = rooms;
@@ -110,6 +113,29 @@ export class SyncCursor {
    */
   async next(
     sink: FrameSink,
+    options: { evenIfBare: boolean; onBegin: () => void },
+  ): Promise<SentCheckpoint | undefined> {
+    for (let attempt = 1; ; attempt++) {
+      let hasBegun = false;
+      const onBegin = (): void => {
+        hasBegun = true;
+        options.onBegin();
+      };
+      try {
+        return await this.tryNext(sink, { evenIfBare: options.evenIfBare, onBegin });
+      } catch (error) {
+        if (!isAppError(error, 'STORE_CHECKPOINT_GONE')) throw error;
+        if (hasBegun) throw new AppError('SESSION_RESTART', { cause: error });
+        if (attempt === FOLDED_ATTEMPTS_MAX) throw error;
+        // Either this gateway has not heard of newer checkpoints, or the client was away for longer than the retention.
+        await this.rooms.watch.refresh();
+        this.isTooFarBehind = attempt > 1 && this.held !== undefined;
+      }
+    }
+  }
+
+  private async tryNext(
+    sink: FrameSink,
     { evenIfBare, onBegin }: { evenIfBare: boolean; onBegin: () => void },
   ): Promise<SentCheckpoint | undefined> {
     await this.refuseAhead();
@@ -142,7 +168,7 @@ export class SyncCursor {
   ): Promise<SentCheckpoint | undefined> {
     const { checkpoint } = served;
     const { epoch, lsn } = checkpoint;
-    const reset = this.held !== undefined && this.held.epoch !== epoch;
+    const reset = this.held !== undefined && (this.held.epoch !== epoch || this.isTooFarBehind);
     const isFirst = this.streams === undefined || this.held === undefined || reset;
     const scope = await this.scopeOf(served, dirt, reset);
     this.hold(scope.wanted, lsn);
@@ -152,12 +178,15 @@ export class SyncCursor {
     const prelude = this.schema === served.schema ? [] : [encodeServerMessage(served.schema)];
     const confirm = () => this.confirm(served);
     const bytes = mustSend
-      ? await sendCheckpoint(
-          this.rooms.feed,
-          { checkpoint, after: scope.after, reset, plan, member: this, prelude, onBegin, confirm },
-          sink,
+      ? await this.rooms.pins.during(checkpoint, () =>
+          sendCheckpoint(
+            this.rooms.feed,
+            { checkpoint, after: scope.after, reset, plan, member: this, prelude, onBegin, confirm },
+            sink,
+          ),
         )
       : 0;
+    this.isTooFarBehind = false;
     this.streams = served.streams;
     this.held = { epoch, lsn, buckets: scope.wanted, claimed: [], isProven: true };
     if (!mustSend) return undefined;

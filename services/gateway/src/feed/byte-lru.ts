@@ -39,6 +39,12 @@ export class ByteLru<V> {
     return entry.value;
   }
 
+  /** The next to ask has it loaded again. */
+  drop(key: string): void {
+    const entry = this.entryByKey.get(key);
+    if (entry) this.forget(key, entry);
+  }
+
   get size(): number {
     return this.entryByKey.size;
   }

@@ -16,6 +16,7 @@ import {
   readReducedPage,
   reduceBucket,
 } from './reduce.ts';
+import { reachesBack, trimmedChunk } from './trim-chunk.ts';
 
 /** Encoded `chunk` messages, ready for any session's wire; `next` continues. */
 export interface FramePage {
@@ -23,8 +24,8 @@ export interface FramePage {
   readonly ops: number;
   readonly bytes: number;
   readonly next: string | undefined;
-  /** What the page's chunks add to the bucket's totals; only for stretches of changes. */
-  readonly delta: BucketTotals;
+  /** What the page's chunks add to the bucket's totals; only for stretches of changes, undefined when not known. */
+  readonly delta: BucketTotals | undefined;
 }
 /** A whole checkpoint, encoded. */
 export interface SharedFrames {
@@ -124,8 +125,14 @@ export class ProjectFeed {
     if (from === to) return Promise.resolve(EMPTY_PAGE);
     const key = `${this.project}:${bucket}:${known.no}:${from}-${to}:${cursor ?? ''}`;
     return this.caches.pages.get(key, async () => {
-      const page = await this.readPage(known, span, cursor);
-      return framePage(known.no, page.chunks, page.next, deltaOf(page.chunks));
+      const { chunks, next } = await this.readPage(known, span, cursor);
+      if (!chunks.some((chunk) => reachesBack(chunk, span.after)))
+        return framePage(known.no, chunks, next, deltaOf(chunks));
+      const packs = await Promise.all(
+        chunks.map(async (chunk) => (reachesBack(chunk, span.after) ? trimmedChunk(chunk, span.after) : chunk)),
+      );
+      const left = packs.filter((pack) => pack.ops > 0);
+      return framePage(known.no, left, next, undefined);
     });
   }
 
@@ -153,6 +160,10 @@ export class ProjectFeed {
         slice(async () => {
           const { packs, next } = await readReducedPage(this.readPage, known, reduction, cursor);
           return framePage(known.no, packs, next, NO_TOTALS);
+        }).catch((error: unknown) => {
+          // Compaction rewrote the bucket: whoever comes next has it reduced anew.
+          this.caches.contents.drop(key);
+          throw error;
         }),
       );
     };
@@ -191,7 +202,7 @@ export class ProjectFeed {
     if (known.totals?.version === version) return known.totals.value;
     const isComplete = changed !== undefined && changed.page.next === undefined;
     const value =
-      isComplete && known.totals?.version === versionAt(known, changed.after)
+      isComplete && changed.page.delta && known.totals?.version === versionAt(known, changed.after)
         ? sumOf(known.totals.value, changed.page.delta)
         : ((await this.readSum({ after: through, through }, known)) ?? NO_TOTALS);
     if (!known.totals || known.totals.version < version) known.totals = { version, value };
@@ -199,7 +210,12 @@ export class ProjectFeed {
   }
 }
 
-function framePage(no: number, packs: readonly PackedOps[], next: string | undefined, delta: BucketTotals): FramePage {
+function framePage(
+  no: number,
+  packs: readonly PackedOps[],
+  next: string | undefined,
+  delta: FramePage['delta'],
+): FramePage {
   const frames = packs.map(({ codec, ops, payloadBytes, payload }) =>
     encodeServerMessage({ type: 'chunk', no, codec, ops, payloadBytes, payload }),
   );

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { BucketRef, StoredChunk } from '@sluice/bucket-store';
 import { ByteWriter } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
@@ -38,6 +39,8 @@ type PageIndex = ReadonlyMap<string, PagePlace>;
 interface PagePlace {
   readonly firstOp: number;
   readonly ops: number;
+  /** Of its chunks' positions and sizes: equal when nothing was rewritten. */
+  readonly shape: string;
 }
 
 export interface ReductionInput {
@@ -101,7 +104,7 @@ class ReducingRun {
     do {
       const at = cursor;
       const page = await this.input.slice(() => this.readPage(at));
-      this.place(at ?? '', { firstOp, ops: page.ops });
+      this.place(at ?? '', { firstOp, ops: page.ops, shape: page.shape });
       if (this.live.isOverfull) return false;
       firstOp += page.ops;
       cursor = page.next;
@@ -109,7 +112,9 @@ class ReducingRun {
     return true;
   }
 
-  private async readPage(cursor: string | undefined): Promise<{ ops: number; next: string | undefined }> {
+  private async readPage(
+    cursor: string | undefined,
+  ): Promise<Omit<PagePlace, 'firstOp'> & { next: string | undefined }> {
     const page = await this.input.read(this.input.ref, this.input.span, cursor);
     let ops = 0;
     for (const chunk of page.chunks) {
@@ -119,12 +124,12 @@ class ReducingRun {
       if (this.payloadBytes > WHOLE_BYTES_MAX) this.kept = undefined;
       this.kept?.push({ chunk, payload });
     }
-    return { ops, next: page.next };
+    return { ops, shape: shapeOf(page.chunks), next: page.next };
   }
 
   private place(cursor: string, place: PagePlace): void {
     const before = this.pages.get(cursor);
-    if (before && (before.firstOp !== place.firstOp || before.ops !== place.ops)) throw rewritten();
+    if (before && (before.firstOp !== place.firstOp || before.shape !== place.shape)) throw rewritten();
     this.pages.set(cursor, place);
   }
 }
@@ -140,9 +145,15 @@ export async function readReducedPage(
   const opened: OpenChunk[] = [];
   for (const chunk of page.chunks) opened.push({ chunk, payload: await inflated(chunk) });
   const expected = reduction.pages.get(cursor ?? '');
-  const ops = opened.reduce((sum, { chunk }) => sum + chunk.ops, 0);
-  if (!expected || expected.ops !== ops) throw rewritten();
+  if (expected?.shape !== shapeOf(page.chunks)) throw rewritten();
   return { packs: await packLive(opened, reduction.live, expected.firstOp), next: page.next };
+}
+
+function shapeOf(chunks: readonly StoredChunk[]): string {
+  const hash = createHash('sha256');
+  for (const { position, part, ops, payload } of chunks)
+    hash.update(`${position.lsn} ${position.seq} ${part} ${ops} ${payload.length};`);
+  return hash.digest('base64');
 }
 
 /** Compaction rewrote the chunks between two readings of them; numbers of their ops then mean nothing. */

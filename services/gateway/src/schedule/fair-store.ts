@@ -14,6 +14,8 @@ export function fairStore(store: StoreReads, turns: FairTurns): StoreReads {
     readSums: (project, ...rest) => inTurn(project, () => store.readSums(project, ...rest)),
     readMembership: (project, ...rest) => inTurn(project, () => store.readMembership(project, ...rest)),
     readMembershipTouched: (project, ...rest) => inTurn(project, () => store.readMembershipTouched(project, ...rest)),
+    pinCheckpoint: (project, ...rest) => store.pinCheckpoint(project, ...rest),
+    unpinCheckpoint: (project, holder) => store.unpinCheckpoint(project, holder),
     readTruncated: (project, ...rest) => inTurn(project, () => store.readTruncated(project, ...rest)),
   };
 }
