@@ -1,4 +1,4 @@
-import type { Epoch, Position, StreamNo } from '@sluice/domain';
+import type { Epoch, Lsn, Position, StreamNo } from '@sluice/domain';
 
 /**
  * States of rows whose old images the source does not send (L7), kept per stream generation with its buckets: what the row
@@ -23,6 +23,11 @@ export type RowStateKind = 'row' | 'partial' | 'gone';
 export interface RowState extends RowStateRef {
   readonly kind: RowStateKind;
   readonly position: Position;
+  /**
+   * Ops of the key from here on were evaluated with the row that they found; the first one found nothing known. So a copy
+   * read under a point above it must count its row, and one read at or below it must not.
+   */
+  readonly sinceLsn: Lsn;
   readonly origin: string | undefined;
   /** Empty when the row is gone. */
   readonly image: Uint8Array;
@@ -48,6 +53,7 @@ export interface FoundRowState {
   readonly isOrigin: boolean;
   readonly kind: RowStateKind;
   readonly position: Position;
+  readonly sinceLsn: Lsn;
   readonly origin: string | undefined;
   readonly image: Uint8Array;
 }

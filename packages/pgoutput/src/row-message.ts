@@ -152,3 +152,21 @@ export function fillUnchangedToast(row: RowMessage): boolean {
   }
   return fresh.unchangedCount === 0;
 }
+
+/**
+ * Points each unchanged slot of the new row at the old key's bytes, where that has the column: a value in the replica
+ * identity may be TOASTed, and is then only in the old key, which comes with such a row whether or not it changed.
+ * @throws AppError SOURCE_PROTOCOL when the two tuples differ in their number of columns.
+ */
+export function fillUnchangedKey(row: RowMessage): void {
+  const { old, new: fresh } = row;
+  if (fresh.unchangedCount === 0 || row.oldKind !== OLD.key) return;
+  if (old.count !== fresh.count) throw protocolError('old and new row differ in columns', 0);
+  for (let i = 0; i < fresh.count; i++) {
+    if (fresh.kind[i] !== SLOT.unchanged || old.kind[i] !== SLOT.text) continue;
+    fresh.kind[i] = SLOT.text;
+    fresh.start[i] = old.start[i] as number;
+    fresh.end[i] = old.end[i] as number;
+    fresh.unchangedCount--;
+  }
+}

@@ -14,6 +14,8 @@ export interface BoundStream {
    * @throws AppError SOURCE_VALUE when a value is not of its type; `out` is then as it was
    */
   encodeRow(src: Uint8Array, slots: TupleSlotsLike, out: ByteWriter): number;
+  /** Appends the cells of the row key alone; needs only the key's columns. Throws as encodeRow. */
+  encodeKey(src: Uint8Array, slots: TupleSlotsLike, out: ByteWriter): void;
   /** Visits each bucket that the row belongs to, at most one a disjunct; `key` is '' where there are no parameters. */
   bucketKeys(src: Uint8Array, slots: TupleSlotsLike, visit: (disjunct: number, key: string) => void): void;
 }
@@ -74,6 +76,11 @@ class BoundRow implements BoundStream {
       out.length = begin;
       throw error;
     }
+  }
+
+  encodeKey(src: Uint8Array, slots: TupleSlotsLike, out: ByteWriter): void {
+    assert(slots.count === this.#columnCount, 'a tuple has another number of columns than its relation');
+    encodeCells(this.#cells, 0, this.#keyColumns, src, slots, out);
   }
 
   bucketKeys(src: Uint8Array, slots: TupleSlotsLike, visit: (disjunct: number, key: string) => void): void {

@@ -61,6 +61,7 @@ export function table(
     replicaIdentity: 'full',
     columns,
     primaryKey: ['id'],
+    identityKey: ['id'],
     hasInheritors: false,
     partitionOf: undefined,
     ...options,

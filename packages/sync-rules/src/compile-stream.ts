@@ -20,6 +20,7 @@ import {
 } from './plan.ts';
 import type { Query, SelectItem } from './query.ts';
 import { isQualifierOf, quoted, resolveColumn, resolveTable, type Scope } from './resolve-names.ts';
+import { rowIdentityOf } from './row-identity.ts';
 import { clientNameProblem, type RawStream } from './rules-file.ts';
 
 /** Checks one parsed stream against the catalog and makes its plan. */
@@ -45,7 +46,14 @@ export function compileStream(
     ...branches,
   };
   const relations = relationsOf(source, branches.memberships, catalog);
-  return { ...plan, contentHash: contentHashOf(plan, relations) };
+  return { ...plan, ...rowStatesOf(relations), contentHash: contentHashOf(plan, relations) };
+}
+
+function rowStatesOf(relations: readonly CatalogTable[]): Pick<StreamPlan, 'rowStates'> {
+  const names = relations
+    .filter((table) => rowIdentityOf(table) !== 'full')
+    .map(({ schema, name }) => `${schema}.${name}`);
+  return names.length === 0 ? {} : { rowStates: [...new Set(names)].sort() };
 }
 
 function relationsOf(

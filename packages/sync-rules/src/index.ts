@@ -13,4 +13,5 @@ export {
   type ResolvedParam,
   resolveClaims,
 } from './resolve-claims.ts';
+export { canTellOldRows, type IdentityLike, keepsRowStates, type RowIdentity, rowIdentityOf } from './row-identity.ts';
 export type { RelationLike, RelationMismatch, TupleSlotsLike } from './tuple.ts';

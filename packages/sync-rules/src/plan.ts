@@ -98,6 +98,11 @@ export interface StreamPlan {
   readonly table: ClientTable;
   readonly buckets: readonly BucketPlan[];
   readonly memberships: readonly MembershipPlan[];
+  /**
+   * Tables that the stream reads, as `schema.table`, whose old rows the source does not send: the stream keeps the state of
+   * each of their rows (L7). Absent when there are none. No part of the content: the buckets are the same either way.
+   */
+  readonly rowStates?: readonly string[];
   /** Hash of the compiled meaning, relation and column types included; hex (L11). */
   readonly contentHash: string;
 }
@@ -121,8 +126,10 @@ export interface CatalogTable extends SourceTable {
   /** Of a partitioned table that of all its partitions, by which they write the WAL; 'nothing' when they differ. */
   readonly replicaIdentity: 'default' | 'nothing' | 'full' | 'index';
   readonly columns: readonly CatalogColumn[];
-  /** Primary key column names in key order; empty when there is none. */
+  /** Names of the row key's columns in key order: the primary key's, else the identity index's; empty without either (L6). */
   readonly primaryKey: readonly string[];
+  /** Names of the columns by which updates and deletes name their row: of the primary key or the identity index. */
+  readonly identityKey: readonly string[];
   /** Other tables inherit from it, partitions not counted: a query of it shows rows that are not its own. */
   readonly hasInheritors: boolean;
   /** The partitioned table at the top of those that it is a partition of. */

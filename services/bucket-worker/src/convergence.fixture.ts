@@ -12,12 +12,20 @@ import {
   type Position,
   type ProjectId,
   SEQ_PER_ORDINAL,
-  type ShardLeaseToken,
   type StreamNo,
   writeTextCell,
 } from '@sluice/domain';
-import { createMemoryOpQueue, createMemoryWakeUps, type Frame, type StreamFrame } from '@sluice/op-queue';
+import { isAppError } from '@sluice/errors';
+import {
+  appendRecord,
+  createMemoryOpQueue,
+  createMemoryWakeUps,
+  type Frame,
+  type SnapshotFrame,
+  type StreamFrame,
+} from '@sluice/op-queue';
 import { appendParamText } from '@sluice/pg-values';
+import type { ReplicaIdentity } from '@sluice/pgoutput';
 import { createLogger } from '@sluice/telemetry';
 import { randomFrom, type SeededRandom } from '@sluice/testkit';
 import { expect } from 'vitest';
@@ -29,8 +37,11 @@ import {
   type Fields,
   ITEMS_OID,
   insertMessage,
+  itemColumns,
   itemsPlan,
   MEMBERS_OID,
+  memberColumns,
+  relationMessage,
   type TransactionPart,
   truncateMessage,
   updateMessage,
@@ -40,7 +51,7 @@ const letters = ['p', 'q', 'r'];
 const QUEUE_BYTES_MAX = 1 << 20;
 const identity = { slot: 's', publication: 'p', systemId: '1', timeline: 1, databaseOid: 1 };
 const START_LSN = 1000n as Lsn;
-const POINT_LSN = 1001n as Lsn;
+const PARTS_MAX = 4;
 
 interface Model {
   readonly items: Map<string, Fields>;
@@ -53,14 +64,19 @@ interface Transaction {
   /** The tables after it. */
   readonly after: Model;
 }
+/** What updates and deletes of either table tell of the old row. */
+interface Identities {
+  readonly items: ReplicaIdentity;
+  readonly members: ReplicaIdentity;
+}
 
 /** A random history of both tables, with what they hold after each transaction. */
-function randomHistory(random: SeededRandom, count: number): Transaction[] {
+function randomHistory(random: SeededRandom, identities: Identities, count: number): Transaction[] {
   let model: Model = { items: new Map(), members: new Map() };
   let lsn = 2000n;
   return Array.from({ length: count }, () => {
     model = { items: new Map(model.items), members: new Map(model.members) };
-    const messages = Array.from({ length: random.int(0, 6) }, () => randomChange(random, model)).filter(
+    const messages = Array.from({ length: random.int(0, 6) }, () => randomChange(random, identities, model)).filter(
       (message) => message !== undefined,
     );
     lsn += BigInt(random.int(10, 100_000));
@@ -68,10 +84,11 @@ function randomHistory(random: SeededRandom, count: number): Transaction[] {
   });
 }
 
-function randomChange(random: SeededRandom, model: Model): Uint8Array | undefined {
+function randomChange(random: SeededRandom, identities: Identities, model: Model): Uint8Array | undefined {
   const isItem = random.chance(0.75);
   const table = isItem ? model.items : model.members;
   const oid = isItem ? ITEMS_OID : MEMBERS_OID;
+  const identity = isItem ? identities.items : identities.members;
   if (random.chance(0.03)) {
     table.clear();
     return truncateMessage([oid]);
@@ -85,9 +102,9 @@ function randomChange(random: SeededRandom, model: Model): Uint8Array | undefine
   }
   if (random.chance(0.3)) {
     table.delete(id);
-    return deleteMessage(oid, old);
+    return deleteMessage(oid, old, identity);
   }
-  return randomUpdate(random, { table, oid, old, fresh });
+  return randomUpdate(random, { table, oid, identity, old, fresh });
 }
 
 function randomItem(random: SeededRandom, id: string): Fields {
@@ -98,38 +115,45 @@ function randomItem(random: SeededRandom, id: string): Fields {
 
 function randomUpdate(
   random: SeededRandom,
-  change: { table: Map<string, Fields>; oid: number; old: Fields; fresh: Fields },
+  change: { table: Map<string, Fields>; oid: number; identity: ReplicaIdentity; old: Fields; fresh: Fields },
 ): Uint8Array | undefined {
-  const { table, oid, old, fresh } = change;
-  if (random.chance(0.1)) return updateMessage(oid, old, old);
-  if (random.chance(0.2)) {
-    const id = `k${random.int(0, 12)}`;
-    if (table.has(id)) return undefined;
-    const moved = [id, ...old.slice(1)];
-    table.delete(String(old[0]));
-    table.set(id, moved);
-    return updateMessage(oid, old, moved);
+  const { table, oid, identity, old, fresh } = change;
+  if (random.chance(0.1)) return updateMessage(oid, old, old, identity);
+  const isMove = random.chance(0.2);
+  const id = isMove ? `k${random.int(0, 12)}` : String(old[0]);
+  if (isMove && table.has(id)) return undefined;
+  table.delete(String(old[0]));
+  if (oid === ITEMS_OID && random.chance(0.3)) {
+    // An unchanged TOAST value: not in the new tuple, only in the old one, if that comes (L7).
+    const columns = [id, ...(isMove ? old : fresh).slice(1, 3)];
+    table.set(id, [...columns, old[3] as string]);
+    return updateMessage(oid, old, [...columns, undefined], identity);
   }
-  if (oid === ITEMS_OID && random.chance(0.2)) {
-    // An unchanged TOAST value: not in the new tuple, only in the old one (L7).
-    table.set(String(old[0]), [...fresh.slice(0, 3), old[3] as string]);
-    return updateMessage(oid, old, [...fresh.slice(0, 3), undefined]);
-  }
-  table.set(String(old[0]), fresh);
-  return updateMessage(oid, old, fresh);
+  const moved = [id, ...(isMove ? old : fresh).slice(1)];
+  table.set(id, moved);
+  return updateMessage(oid, old, moved, identity);
 }
 
-/** Cuts the history after `from` into frames, anew each time: within transactions, and with barriers left out. */
-function cut(random: SeededRandom, history: readonly Transaction[], from: number, base: FrameBase): StreamFrame[] {
+/**
+ * Cuts the history after `from` into frames, anew each time: within transactions, and with barriers left out from
+ * `loose` on; before it each commit is a barrier.
+ */
+function cut(
+  random: SeededRandom,
+  history: readonly Transaction[],
+  range: { readonly from: number; readonly loose: number },
+  { base, relations }: { readonly base: FrameBase; readonly relations: readonly Uint8Array[] },
+): StreamFrame[] {
   const frames: StreamFrame[] = [];
-  let prev: Position = barrierAt(history[from - 1]?.lsn ?? START_LSN);
+  let prev: Position = barrierAt(history[range.from - 1]?.lsn ?? START_LSN);
   let parts: TransactionPart[] = [];
   const close = (end: Position, endLsn: Lsn): void => {
-    frames.push({ ...base, kind: 'stream', shard: 0, prev, end, endLsn, committedAtMs: 1, changes: changesOf(parts) });
+    const changes = changesOf(parts, relations);
+    frames.push({ ...base, kind: 'stream', shard: 0, prev, end, endLsn, committedAtMs: 1, changes });
     prev = end;
     parts = [];
   };
-  history.slice(from).forEach(({ lsn, endLsn, messages }, at) => {
+  history.slice(range.from).forEach(({ lsn, endLsn, messages }, at) => {
     let ordinal = 1;
     while (messages.length - ordinal >= 0 && random.chance(0.25)) {
       const upTo = random.int(ordinal, messages.length);
@@ -138,14 +162,15 @@ function cut(random: SeededRandom, history: readonly Transaction[], from: number
       ordinal = upTo + 1;
     }
     parts.push({ lsn, ordinal, messages: messages.slice(ordinal - 1) });
-    if (from + at === history.length - 1 || random.chance(0.6)) close(barrierAt(lsn), endLsn);
+    const isLast = range.from + at === history.length - 1;
+    if (isLast || range.from + at < range.loose || random.chance(0.6)) close(barrierAt(lsn), endLsn);
   });
   return frames;
 }
 type FrameBase = Pick<StreamFrame, 'project' | 'epoch' | 'mapVersion' | 'leaseToken'>;
 
 /** Repeats, loses and swaps frames, as a queue may (L3). */
-function disturbed(random: SeededRandom, frames: readonly StreamFrame[]): StreamFrame[] {
+function disturbed(random: SeededRandom, frames: readonly Frame[]): Frame[] {
   const out = frames.flatMap((frame) => (random.chance(0.1) ? [] : random.chance(0.2) ? [frame, frame] : [frame]));
   for (let i = 1; i < out.length; i++) {
     if (!random.chance(0.15)) continue;
@@ -157,7 +182,9 @@ function disturbed(random: SeededRandom, frames: readonly StreamFrame[]): Stream
 
 /**
  * Drives a worker over `store` with a random history through a queue that misbehaves, until everything is applied, and
- * compares each checkpoint that was announced with the tables at that commit: rows, checksums, counts, membership.
+ * compares each checkpoint that was announced with the tables at that commit: rows, checksums, counts, membership. The
+ * tables are copied under a random point, while their history is streamed on; what a table tells of old rows is random too.
+ * Gives false for a copy that had to be given up.
  */
 export async function expectConvergence(options: {
   store: BucketStore;
@@ -165,11 +192,13 @@ export async function expectConvergence(options: {
   project: ProjectId;
   seed: number;
   transactions: number;
-}): Promise<void> {
+}): Promise<boolean> {
   const { store, clock, project } = options;
   const random = randomFrom(options.seed);
-  const history = randomHistory(random, options.transactions);
-  const base = await servingEpoch(store, project);
+  const identity = (): ReplicaIdentity => random.pick(['f', 'd', 'i'] as const);
+  const identities = { items: identity(), members: identity() };
+  const history = randomHistory(random, identities, options.transactions);
+  const source = await openSource(store, project, identities);
   const checkpoints: Checkpoint[] = [];
   const queue = createMemoryOpQueue({ bytesMaxPerShard: QUEUE_BYTES_MAX });
   const wakeUps = createMemoryWakeUps();
@@ -178,49 +207,141 @@ export async function expectConvergence(options: {
   });
   const logger = createLogger({ service: 'test', level: 'error', clock });
   const worker = createBucketWorker({ store, queue, wakeUps, clock, logger });
+  const stretch = new Stretch(random, {
+    store,
+    project,
+    history,
+    source,
+    run: (frames) => runUntilTaken(worker, { project, queue, frames }),
+  });
 
-  const last = history.at(-1)?.lsn ?? START_LSN;
-  for (let round = 0; ; round++) {
-    const applied = await appliedOf(store, project);
-    if (comparePositions(applied, barrierAt(last)) === 0) break;
-    expect(round).toBeLessThan(50);
-    const durable = history.filter(({ lsn }) => comparePositions(barrierAt(lsn), applied) <= 0).length;
-    const frames = cut(random, history, random.int(0, durable), base);
-    const sent = round < 20 ? disturbed(random, frames) : frames;
-    await runUntilTaken(worker, { project, queue, frames: sent });
-  }
+  // The point is known only some time after the stream began, which may have passed it by then.
+  const pointAt = random.int(0, Math.floor(history.length / 2));
+  const point = ((history[pointAt - 1]?.lsn ?? START_LSN) + BigInt(random.int(1, 5))) as Lsn;
+  await stretch.upTo(random.int(0, Math.floor(history.length / 2)), { loose: history.length });
+  const { token, streams } = source;
+  await store.setBackfillPoint(project, token, streams, point);
+  wakeUps.publish({ kind: 'streams', project });
+  const parts = partsOf(random, source, point, history[pointAt - 1]?.after);
+  const loadedAt = random.int(Math.max(pointAt + 1, stretch.applied), history.length - 2);
+  await stretch.upTo(loadedAt, { loose: pointAt, parts });
+  const isShown = await isSwitched(store.switchStreams(project, token, source.base.epoch, { show: streams, drop: [] }));
+  // A row moved before the point was known, and is in the copy by another key: the copy is given up (L17).
+  if (!isShown) return false;
+  wakeUps.publish({ kind: 'streams', project });
+  await stretch.upTo(history.length, { loose: 0 });
+
   const readable = history.filter(({ lsn }) => checkpoints.some((checkpoint) => checkpoint.lsn === lsn));
-  expect(readable.at(-1)?.lsn).toBe(last);
+  expect(readable.at(-1)?.lsn).toBe(history.at(-1)?.lsn);
   for (const transaction of readable) await expectTables(store, project, transaction);
+  await store.eraseDropped(project, 10_000);
+  return true;
 }
 
-async function servingEpoch(store: BucketStore, project: ProjectId): Promise<FrameBase> {
+async function isSwitched(answer: Promise<void>): Promise<boolean> {
+  try {
+    await answer;
+    return true;
+  } catch (error) {
+    if (isAppError(error, 'SCHEMA_RELOADING')) return false;
+    throw error;
+  }
+}
+
+interface Source {
+  readonly base: FrameBase;
+  readonly token: LeaseToken;
+  readonly streams: readonly StreamNo[];
+  readonly relations: readonly Uint8Array[];
+}
+
+async function openSource(store: BucketStore, project: ProjectId, identities: Identities): Promise<Source> {
   const token = (await store.acquireLease(project, 'test', 1_000_000)) as LeaseToken;
   const epoch = await store.openEpoch(project, token, identity, barrierAt(START_LSN), 1);
-  const plans = [{ name: 'items', contentHash: 'items-1', plan: itemsPlan }];
-  const shardLeaseToken = (await store.acquireShardLease(project, 0, 'test', 1_000_000)) as ShardLeaseToken;
+  const rowStates = [
+    ...(identities.items === 'f' ? [] : ['public.items']),
+    ...(identities.members === 'f' ? [] : ['public.members']),
+  ];
+  const plans = [{ name: 'items', contentHash: 'items-1', plan: { ...itemsPlan, rowStates } }];
   const streams = (await store.addStreams(project, token, epoch, plans, START_LSN)).map((stream) => stream.stream);
-  await store.setBackfillPoint(project, token, streams, POINT_LSN);
-  for (const table of ['public.items', 'public.members'])
-    await store.applySnapshotPart({
-      ...{ project, epoch, leaseToken: token, shard: 0, shardLeaseToken, streams, pointLsn: POINT_LSN, table },
-      ...{ part: 0, last: true },
-      ...{ chunks: [], memberships: [], issues: [] },
+  const relations = [
+    relationMessage(ITEMS_OID, 'items', itemColumns, identities.items),
+    relationMessage(MEMBERS_OID, 'members', memberColumns, identities.members),
+  ];
+  return { base: { project, epoch, mapVersion: 1, leaseToken: token }, token, streams, relations };
+}
+
+/** Drives frames, and parts of a copy in between, until they are applied. */
+class Stretch {
+  applied = 0;
+  private readonly random: SeededRandom;
+  private readonly options: {
+    readonly store: BucketStore;
+    readonly project: ProjectId;
+    readonly history: readonly Transaction[];
+    readonly source: Source;
+    readonly run: (frames: readonly Frame[]) => Promise<void>;
+  };
+
+  constructor(random: SeededRandom, options: Stretch['options']) {
+    this.random = random;
+    this.options = options;
+  }
+
+  async upTo(count: number, how: { readonly loose: number; readonly parts?: readonly SnapshotFrame[] }): Promise<void> {
+    const { random } = this;
+    const { store, project, source, run } = this.options;
+    const history = this.options.history.slice(0, count);
+    const last = history.at(-1)?.lsn ?? START_LSN;
+    const { parts = [] } = how;
+    for (let round = 0; ; round++) {
+      const applied = await appliedOf(store, project);
+      const loaded = parts.length === 0 || (await isLoaded(store, project));
+      if (comparePositions(applied, barrierAt(last)) === 0 && loaded) break;
+      expect(round).toBeLessThan(50);
+      const durable = history.filter(({ lsn }) => comparePositions(barrierAt(lsn), applied) <= 0).length;
+      const frames: Frame[] = cut(random, history, { from: random.int(0, durable), loose: how.loose }, source);
+      for (const part of parts) frames.splice(random.int(0, frames.length), 0, part);
+      await run(round < 20 ? disturbed(random, frames) : frames);
+    }
+    this.applied = count;
+  }
+}
+
+/** The tables as of the point, in parts that hold their rows in any order. */
+function partsOf(
+  random: SeededRandom,
+  { base, streams, relations }: Source,
+  pointLsn: Lsn,
+  model: Model | undefined,
+): SnapshotFrame[] {
+  const tables = [
+    { table: 'items', oid: ITEMS_OID, rows: [...(model?.items.values() ?? [])] },
+    { table: 'members', oid: MEMBERS_OID, rows: [...(model?.members.values() ?? [])] },
+  ];
+  return tables.flatMap(({ table, oid, rows }, at) => {
+    const count = random.int(1, PARTS_MAX);
+    const rowsOfPart: Fields[][] = Array.from({ length: count }, () => []);
+    for (const row of rows) random.pick(rowsOfPart).push(row);
+    return rowsOfPart.map((fields, part): SnapshotFrame => {
+      const out = new ByteWriter();
+      appendRecord(out, relations[at] as Uint8Array);
+      for (const row of fields) appendRecord(out, insertMessage(oid, row));
+      const { project, epoch, leaseToken } = base;
+      const place = { streams, pointLsn, schema: 'public', table, part, last: part === count - 1 };
+      return { kind: 'snapshot', project, epoch, shard: 0, leaseToken, ...place, changes: out.take() };
     });
-  const base = { project, epoch, mapVersion: 1, leaseToken: token };
-  const prev = barrierAt(START_LSN);
-  await store.applyFrame({
-    ...{ ...base, shard: 0, shardLeaseToken, prev, end: barrierAt(POINT_LSN), endLsn: POINT_LSN, committedAtMs: 0 },
-    ...{ appliedBefore: prev, streams, chunks: [], memberships: [], truncates: [], issues: [] },
   });
-  await store.switchStreams(project, token, epoch, { show: streams, drop: [] });
-  await store.releaseShardLease(project, 0, shardLeaseToken);
-  return base;
+}
+
+async function isLoaded(store: BucketStore, project: ProjectId): Promise<boolean> {
+  const streams = await store.readStreams(project);
+  return streams.every(({ loadedTables }) => loadedTables.length === 2);
 }
 
 async function appliedOf(store: BucketStore, project: ProjectId): Promise<Position> {
   const source = await store.readSource(project);
-  return source?.serving?.shards[0]?.applied ?? barrierAt(START_LSN);
+  return (source?.serving ?? source?.building)?.shards[0]?.applied ?? barrierAt(START_LSN);
 }
 
 async function runUntilTaken(

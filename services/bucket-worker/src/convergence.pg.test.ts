@@ -4,13 +4,13 @@ import { freshDatabase, manualClock, seededRandom } from '@sluice/testkit';
 import { expect, test } from 'vitest';
 import { expectConvergence } from './convergence.fixture.ts';
 
-test('L3, L9: random histories through a queue that misbehaves leave in Postgres what the tables hold', async () => {
+test('L3, L7, L9, L10: random histories through a queue that misbehaves leave in Postgres what the tables hold', async () => {
   const random = seededRandom();
   await using database = await freshDatabase('worker');
   await migrateBucketStore(database.url);
   const store = createPostgresBucketStore({ url: database.url, poolMax: 3 });
   try {
-    for (let i = 1; i <= 3; i++) {
+    for (let i = 1; i <= 5; i++) {
       const seed = random.int(0, 2 ** 32 - 1);
       await expectConvergence({ store, clock: manualClock(), project: i as ProjectId, seed, transactions: 25 });
     }

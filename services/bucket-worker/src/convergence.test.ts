@@ -1,15 +1,31 @@
-import { createMemoryBucketStore } from '@sluice/bucket-store';
+import { type BucketStore, createMemoryBucketStore } from '@sluice/bucket-store';
 import type { ProjectId } from '@sluice/domain';
 import { manualClock, seededRandom } from '@sluice/testkit';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 import { expectConvergence } from './convergence.fixture.ts';
 
-test('L3, L9: random histories through a queue that loses, repeats, swaps and recuts frames leave what the tables hold', async () => {
+const clock = manualClock();
+/** Few: a row that moves without its columns before anybody knows the point of the copy. */
+const GIVEN_UP_MAX = 3;
+
+async function expectMostConverge(count: number, storeOf: (i: number) => BucketStore): Promise<void> {
   const random = seededRandom();
-  const clock = manualClock();
-  for (let i = 1; i <= 15; i++) {
-    const store = createMemoryBucketStore(clock);
-    const seed = random.int(0, 2 ** 32 - 1);
-    await expectConvergence({ store, clock, project: i as ProjectId, seed, transactions: 30 });
+  let givenUp = 0;
+  for (let i = 1; i <= count; i++) {
+    const options = { store: storeOf(i), clock, project: i as ProjectId, transactions: 30 };
+    const isWhole = await expectConvergence({ ...options, seed: random.int(0, 2 ** 32 - 1) });
+    if (!isWhole) givenUp++;
   }
-}, 30_000);
+  expect(givenUp).toBeLessThanOrEqual(GIVEN_UP_MAX);
+}
+
+test('L3, L7, L9, L10: random histories beside copies, through a queue that loses, repeats, swaps and recuts frames, leave what the tables hold', async () => {
+  await expectMostConverge(25, () => createMemoryBucketStore(clock));
+}, 60_000);
+
+test('L16: frames whose row states come in pages of one byte are applied in pieces, to the same end', async () => {
+  await expectMostConverge(12, () => {
+    const store = createMemoryBucketStore(clock);
+    return { ...store, readRowStates: (project, request) => store.readRowStates(project, { ...request, bytesMax: 1 }) };
+  });
+}, 60_000);

@@ -1,7 +1,7 @@
 import type { StreamRecord } from '@sluice/bucket-store';
 import { ByteWriter, type Epoch, type Lsn, type StreamNo } from '@sluice/domain';
 import { appendRecord, appendTransactionRecord } from '@sluice/op-queue';
-import { appendRelationMessage } from '@sluice/pgoutput';
+import { appendRelationMessage, type ReplicaIdentity } from '@sluice/pgoutput';
 import type { BucketPlan, MembershipPlan, SourceColumn, StreamPlan } from '@sluice/sync-rules';
 
 /** Rows and plans of two small tables, and the bytes that a source would send of them. */
@@ -18,10 +18,16 @@ export const memberColumns = ['id', 'person', 'team'].map(column);
 /** Values in column order; `undefined` is an unchanged TOAST value, null is NULL. */
 export type Fields = readonly (string | null | undefined)[];
 
-export function relationMessage(oid: number, name: string, columns: readonly SourceColumn[]): Uint8Array<ArrayBuffer> {
+/** Of 'd' and 'i' the first column alone is the key. */
+export function relationMessage(
+  oid: number,
+  name: string,
+  columns: readonly SourceColumn[],
+  replicaIdentity: ReplicaIdentity = 'f',
+): Uint8Array<ArrayBuffer> {
   const out = new ByteWriter();
-  const keyed = columns.map((source) => ({ ...source, key: true }));
-  appendRelationMessage(out, { oid, schema: 'public', name, replicaIdentity: 'f', columns: keyed });
+  const keyed = columns.map((source, i) => ({ ...source, key: replicaIdentity === 'f' || i === 0 }));
+  appendRelationMessage(out, { oid, schema: 'public', name, replicaIdentity, columns: keyed });
   return out.take();
 }
 export const itemsRelation = relationMessage(ITEMS_OID, 'items', itemColumns);
@@ -30,11 +36,21 @@ export const membersRelation = relationMessage(MEMBERS_OID, 'members', memberCol
 export function insertMessage(oid: number, fresh: Fields): Uint8Array<ArrayBuffer> {
   return rowMessage('I', oid, { new: fresh });
 }
-export function updateMessage(oid: number, old: Fields, fresh: Fields): Uint8Array<ArrayBuffer> {
-  return rowMessage('U', oid, { old, new: fresh });
+export function updateMessage(
+  oid: number,
+  old: Fields,
+  fresh: Fields,
+  identity: ReplicaIdentity = 'f',
+): Uint8Array<ArrayBuffer> {
+  if (identity === 'f') return rowMessage('U', oid, { old, new: fresh });
+  // The old key comes only when it is another than the new one.
+  return rowMessage('U', oid, old[0] === fresh[0] ? { new: fresh } : { key: keyOf(old), new: fresh });
 }
-export function deleteMessage(oid: number, old: Fields): Uint8Array<ArrayBuffer> {
-  return rowMessage('D', oid, { old });
+export function deleteMessage(oid: number, old: Fields, identity: ReplicaIdentity = 'f'): Uint8Array<ArrayBuffer> {
+  return rowMessage('D', oid, identity === 'f' ? { old } : { key: keyOf(old) });
+}
+function keyOf([key, ...rest]: Fields): Fields {
+  return [key, ...rest.map(() => null)];
 }
 export function truncateMessage(oids: readonly number[]): Uint8Array<ArrayBuffer> {
   const out = new ByteWriter();
@@ -45,10 +61,15 @@ export function truncateMessage(oids: readonly number[]): Uint8Array<ArrayBuffer
   return out.take();
 }
 
-function rowMessage(kind: string, oid: number, row: { old?: Fields; new?: Fields }): Uint8Array<ArrayBuffer> {
+function rowMessage(
+  kind: string,
+  oid: number,
+  row: { key?: Fields; old?: Fields; new?: Fields },
+): Uint8Array<ArrayBuffer> {
   const out = new ByteWriter();
   out.u8(kind.charCodeAt(0));
   bigEndian(out, oid, 4);
+  if (row.key) tuple(out, 'K', row.key);
   if (row.old) tuple(out, 'O', row.old);
   if (row.new) tuple(out, 'N', row.new);
   return out.take();

@@ -37,11 +37,12 @@ function statesOf(
   const moved = withOrigins ? [...table.values()].filter((state) => state.origin === ref.key) : [];
   return [...(own ? [{ state: own, isOrigin: false }] : []), ...moved.map((state) => ({ state, isOrigin: true }))]
     .filter(({ state }) => comparePositions(state.position, floor) >= 0)
-    .map(({ state: { kind, position, origin, image }, isOrigin }) => ({
+    .map(({ state: { kind, position, sinceLsn, origin, image }, isOrigin }) => ({
       ref: place,
       isOrigin,
       kind,
       position,
+      sinceLsn,
       origin,
       image,
     }));

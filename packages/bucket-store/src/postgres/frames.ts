@@ -11,10 +11,10 @@ const places = (count: number) => Array.from({ length: count }, (_, i) => `$${i 
 const APPLY_FRAME = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms, previous_lsn
   from sluice_store.apply_frame(${places(37)})`;
 const APPLY_FRAME_WITH_STATES = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms,
-  previous_lsn from sluice_store.apply_frame_with_states(${places(48)})`;
+  previous_lsn from sluice_store.apply_frame_with_states(${places(49)})`;
 const APPLY_SNAPSHOT_PART = `select outcome from sluice_store.apply_snapshot_part(${places(28)})`;
 const APPLY_SNAPSHOT_PART_WITH_STATES = `select outcome
-  from sluice_store.apply_snapshot_part_with_states(${places(41)})`;
+  from sluice_store.apply_snapshot_part_with_states(${places(42)})`;
 
 interface OutcomeRow {
   outcome: number;

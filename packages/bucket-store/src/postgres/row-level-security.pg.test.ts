@@ -61,7 +61,7 @@ describe('L13: row-level security stands behind every statement', () => {
         writes: [
           {
             ...{ stream, membership: undefined, key: 'k', kind: 'row', position: { lsn: lsn(105), seq: 1 } },
-            ...{ origin: undefined, image: Uint8Array.of(1) },
+            ...{ sinceLsn: lsn(105), origin: undefined, image: Uint8Array.of(1) },
           },
         ],
       },

@@ -61,15 +61,15 @@ export async function readRowStates(
 }
 
 /** Bytes of a state before its origin and image, as `read_row_states` packs it. */
-const HEAD_BYTES = 4 + 2 + 2 + 8 + 8 + 4 + 4;
+const HEAD_BYTES = 4 + 2 + 2 + 8 + 8 + 8 + 4 + 4;
 
 function statesFromBlob(blob: Buffer): FoundRowState[] {
   const states: FoundRowState[] = [];
   for (let at = 0; at < blob.length; ) {
     const kind = KINDS[blob.readInt16BE(at + 6)];
     if (kind === undefined) throw new InvariantError('a row state of an unknown kind');
-    const originBytes = blob.readInt32BE(at + 24);
-    const imageBytes = blob.readInt32BE(at + 28);
+    const originBytes = blob.readInt32BE(at + 32);
+    const imageBytes = blob.readInt32BE(at + 36);
     const originStart = at + HEAD_BYTES;
     const imageStart = originStart + Math.max(originBytes, 0);
     states.push({
@@ -77,6 +77,7 @@ function statesFromBlob(blob: Buffer): FoundRowState[] {
       isOrigin: blob.readInt16BE(at + 4) === 1,
       kind,
       position: { lsn: blob.readBigInt64BE(at + 8) as Lsn, seq: Number(blob.readBigInt64BE(at + 16)) },
+      sinceLsn: blob.readBigInt64BE(at + 24) as Lsn,
       origin: originBytes < 0 ? undefined : blob.toString('latin1', originStart, imageStart),
       image: blob.subarray(imageStart, imageStart + imageBytes),
     });
@@ -109,6 +110,7 @@ export function packRowStates(writes: readonly RowStateWrite[]): unknown[] {
     int4Array(count, (i) => kindNumber(write(i).kind)),
     int8Array(count, (i) => write(i).position.lsn),
     int8Array(count, (i) => BigInt(write(i).position.seq)),
+    int8Array(count, (i) => write(i).sinceLsn),
     offsets,
     int4Array(count, (i) => write(i).key.length),
     int4Array(count, (i) => write(i).origin?.length ?? -1),

@@ -2,7 +2,8 @@
 -- own table) and row key, what the row was at its newest position. They go with their stream.
 
 -- `kind`: 0 gone (a tombstone, kept while the stream is copied), 1 a row, 2 a row of which columns are not known yet; these
--- are at `origin` in the copy. The key is the row key's bytes, or 0xff and their SHA-256 when they are more than 32.
+-- are at `origin` in the copy. From `since_lsn` on every op of the key was evaluated with the row that it found; the first one
+-- found nothing known. The key is the row key's bytes, or 0xff and their SHA-256 when they are more than 32.
 create table sluice_store.row_state (
   project int not null,
   stream int not null,
@@ -10,6 +11,7 @@ create table sluice_store.row_state (
   kind smallint not null check (kind between 0 and 2),
   lsn bigint not null,
   seq bigint not null,
+  since_lsn bigint not null,
   row_key bytea not null,
   origin bytea,
   image bytea not null,
@@ -58,7 +60,7 @@ $$;
 
 -- The states of the keys in the blob, and what they are the states of, all as of one moment. `states` holds, one after the
 -- other in the order of the keys: the key's number (int4, from 0), whether the key is the state's origin (int2), the kind
--- (int2), the position (two int8), the lengths of origin and image (two int4; -1 without origin), their bytes. At most
+-- (int2), the position (two int8), `since_lsn` (int8), the lengths of origin and image (two int4; -1 without origin), their bytes. At most
 -- `p_bytes_max` bytes of images and one state more; `answered` is how many keys that covers.
 create function sluice_store.read_row_states(
   p_project int,
@@ -85,12 +87,12 @@ begin
       from unnest(p_stream, p_set, p_offset, p_key_bytes) with ordinality as u (stream, membership, at, key_bytes, n)
     ),
     found as (
-      select r.n, 0 as is_origin, s.stream, s.membership, s.kind, s.lsn, s.seq, s.origin, s.image
+      select r.n, 0 as is_origin, s.stream, s.membership, s.kind, s.lsn, s.seq, s.since_lsn, s.origin, s.image
       from refs as r
       join sluice_store.row_state as s
         on s.project = p_project and s.stream = r.stream and s.membership = r.membership and s.row_key = r.row_key
       union all
-      select r.n, 1, s.stream, s.membership, s.kind, s.lsn, s.seq, s.origin, s.image
+      select r.n, 1, s.stream, s.membership, s.kind, s.lsn, s.seq, s.since_lsn, s.origin, s.image
       from refs as r
       join sluice_store.row_state as s
         on s.project = p_project and s.stream = r.stream and s.membership = r.membership and s.origin = r.row_key
@@ -108,7 +110,7 @@ begin
     packed as (
       select string_agg(
         int4send(m.n) || int2send(m.is_origin::smallint) || int2send(m.kind) || int8send(m.lsn) || int8send(m.seq)
-          || int4send(coalesce(length(m.origin), -1)) || int4send(length(m.image)) || coalesce(m.origin, '') || m.image,
+          || int8send(m.since_lsn) || int4send(coalesce(length(m.origin), -1)) || int4send(length(m.image)) || coalesce(m.origin, '') || m.image,
         '' order by m.n, m.is_origin
       ) as states
       from measured as m, bound as b
@@ -129,24 +131,26 @@ create function sluice_store.write_row_states(
   p_kind int[],
   p_lsn bigint[],
   p_seq bigint[],
+  p_since_lsn bigint[],
   p_offset int[],
   p_key_bytes int[],
   p_origin_bytes int[],
   p_image_bytes int[]
 ) returns void language plpgsql as $$
 begin
-  insert into sluice_store.row_state (project, stream, membership, kind, lsn, seq, row_key, origin, image)
+  insert into sluice_store.row_state (project, stream, membership, kind, lsn, seq, since_lsn, row_key, origin, image)
   select
-    p_project, u.stream, u.membership, u.kind::smallint, u.lsn, u.seq,
+    p_project, u.stream, u.membership, u.kind::smallint, u.lsn, u.seq, u.since_lsn,
     substring(p_blob from u.at for u.key_bytes),
     case when u.origin_bytes >= 0 then substring(p_blob from u.at + u.key_bytes for u.origin_bytes) end,
     substring(p_blob from u.at + u.key_bytes + greatest(u.origin_bytes, 0) for u.image_bytes)
   from unnest(
-    p_stream, p_set, p_kind, p_lsn, p_seq, p_offset, p_key_bytes, p_origin_bytes, p_image_bytes
-  ) as u (stream, membership, kind, lsn, seq, at, key_bytes, origin_bytes, image_bytes)
+    p_stream, p_set, p_kind, p_lsn, p_seq, p_since_lsn, p_offset, p_key_bytes, p_origin_bytes, p_image_bytes
+  ) as u (stream, membership, kind, lsn, seq, since_lsn, at, key_bytes, origin_bytes, image_bytes)
   where u.kind <> 3
   on conflict (project, stream, membership, row_key) do update
-    set kind = excluded.kind, lsn = excluded.lsn, seq = excluded.seq, origin = excluded.origin, image = excluded.image;
+    set kind = excluded.kind, lsn = excluded.lsn, seq = excluded.seq, since_lsn = excluded.since_lsn,
+      origin = excluded.origin, image = excluded.image;
   delete from sluice_store.row_state as s
   using unnest(p_stream, p_set, p_kind, p_offset, p_key_bytes) as u (stream, membership, kind, at, key_bytes)
   where u.kind = 3
@@ -164,6 +168,7 @@ create function sluice_store.apply_frame_with_states(
   p_state_kind int[],
   p_state_lsn bigint[],
   p_state_seq bigint[],
+  p_state_since_lsn bigint[],
   p_state_offset int[],
   p_state_key_bytes int[],
   p_state_origin_bytes int[],
@@ -242,8 +247,8 @@ begin
   ) as a;
   if outcome = 0 then
     perform sluice_store.write_row_states(
-      p_project, p_state_blob, p_state_stream, p_state_set, p_state_kind, p_state_lsn, p_state_seq, p_state_offset,
-      p_state_key_bytes, p_state_origin_bytes, p_state_image_bytes
+      p_project, p_state_blob, p_state_stream, p_state_set, p_state_kind, p_state_lsn, p_state_seq,
+      p_state_since_lsn, p_state_offset, p_state_key_bytes, p_state_origin_bytes, p_state_image_bytes
     );
   end if;
 end
@@ -261,6 +266,7 @@ create function sluice_store.apply_snapshot_part_with_states(
   p_state_kind int[],
   p_state_lsn bigint[],
   p_state_seq bigint[],
+  p_state_since_lsn bigint[],
   p_state_offset int[],
   p_state_key_bytes int[],
   p_state_origin_bytes int[],
@@ -326,8 +332,8 @@ begin
   set settled_lsn = applied
   where t.project = p_project and t.stream = any (p_streams) and t.settled_lsn < applied;
   perform sluice_store.write_row_states(
-    p_project, p_state_blob, p_state_stream, p_state_set, p_state_kind, p_state_lsn, p_state_seq, p_state_offset,
-    p_state_key_bytes, p_state_origin_bytes, p_state_image_bytes
+    p_project, p_state_blob, p_state_stream, p_state_set, p_state_kind, p_state_lsn, p_state_seq,
+    p_state_since_lsn, p_state_offset, p_state_key_bytes, p_state_origin_bytes, p_state_image_bytes
   );
 end
 $$;

@@ -26,6 +26,7 @@ export function describeRowStates(context: SuiteContext): void {
     key,
     kind: 'row',
     position: { lsn: lsn(at), seq: 65_536 },
+    sinceLsn: lsn(at - 1),
     origin: undefined,
     image: bytes(`${key} at ${at}`),
     ...change,
@@ -65,7 +66,11 @@ export function describeRowStates(context: SuiteContext): void {
       expect(await texts(driver, ['a', 'b'], { membership: 0 })).toEqual(['0 row member']);
       const page = await read(driver, ['a']);
       expect(page.applied).toEqual(driver.applied);
-      expect(page.states[0]).toMatchObject({ position: { lsn: lsn(120), seq: 65_536 }, origin: undefined });
+      expect(page.states[0]).toMatchObject({
+        position: { lsn: lsn(120), seq: 65_536 },
+        sinceLsn: lsn(119),
+        origin: undefined,
+      });
     });
 
     test('L16: a page ends at its bound in bytes, and says how many keys it answers', async () => {

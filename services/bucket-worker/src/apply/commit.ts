@@ -1,7 +1,8 @@
-import type { FrameCommit, SnapshotCommit } from '@sluice/bucket-store';
-import type { Position, ShardLeaseToken, StreamNo } from '@sluice/domain';
+import type { FrameCommit, RowStateChange, SnapshotCommit } from '@sluice/bucket-store';
+import type { Lsn, Position, ShardLeaseToken, StreamNo } from '@sluice/domain';
 import { isAppError } from '@sluice/errors';
 import type { SnapshotFrame, StreamFrame } from '@sluice/op-queue';
+import { stateWrites } from '../row-state/frame-states.ts';
 import type { FrameResult } from './evaluate-frame.ts';
 
 /** The store's transaction for a frame that was evaluated for `streams` from position `before` on. */
@@ -10,8 +11,8 @@ export function frameCommit(
   shardLeaseToken: ShardLeaseToken,
   evaluated: { readonly streams: readonly StreamNo[]; readonly before: Position; readonly result: FrameResult },
 ): FrameCommit {
-  const { project, epoch, shard, mapVersion, leaseToken, prev, end, endLsn, committedAtMs } = frame;
-  const { chunks, memberships, truncates, issues } = evaluated.result;
+  const { project, epoch, shard, mapVersion, leaseToken, prev, committedAtMs } = frame;
+  const { chunks, memberships, truncates, issues, end: pieceEnd } = evaluated.result;
   return {
     project,
     epoch,
@@ -20,8 +21,8 @@ export function frameCommit(
     leaseToken,
     shardLeaseToken,
     prev,
-    end,
-    endLsn,
+    end: pieceEnd ?? frame.end,
+    endLsn: pieceEnd ? INSIDE : frame.endLsn,
     committedAtMs,
     appliedBefore: evaluated.before,
     streams: evaluated.streams,
@@ -29,20 +30,29 @@ export function frameCommit(
     memberships,
     truncates,
     issues,
+    rowStates: rowStatesOf(evaluated.result),
   };
+}
+/** The end LSN of what ends inside a transaction. */
+const INSIDE = 0n as Lsn;
+
+function rowStatesOf({ rowStates }: FrameResult): RowStateChange | undefined {
+  return rowStates && { revision: rowStates.revision, writes: stateWrites(rowStates.changes) };
 }
 
 /** As frameCommit, for a part of a copy. */
 export function snapshotCommit(
   frame: SnapshotFrame,
   shardLeaseToken: ShardLeaseToken,
-  result: FrameResult,
+  { before: appliedBefore, result }: { readonly before: Position; readonly result: FrameResult },
 ): SnapshotCommit {
   const { project, epoch, leaseToken, shard, streams, pointLsn, part, last } = frame;
   const { chunks, memberships, issues } = result;
   const held = { leaseToken, shard, shardLeaseToken };
   const table = `${frame.schema}.${frame.table}`;
-  return { project, epoch, ...held, streams, pointLsn, table, part, last, chunks, memberships, issues };
+  const states = rowStatesOf(result);
+  const rowStates = states && { ...states, appliedBefore };
+  return { project, epoch, ...held, streams, pointLsn, table, part, last, chunks, memberships, issues, rowStates };
 }
 
 /**

@@ -9,11 +9,13 @@ export interface EpochState {
   applied: Position;
   readonly held: boolean;
   readonly evaluator: FrameEvaluator;
+  /** The streams in use, and how far they are copied. */
+  readonly streamsKey: string;
 }
 
 /**
  * Reads the epoch from the store; undefined when it is neither served nor built any more. The evaluator is kept while
- * the streams are the same, with what it remembers.
+ * the streams are the same, and as far, with what it remembers.
  */
 export async function loadEpoch(
   store: BucketStore,
@@ -25,13 +27,15 @@ export async function loadEpoch(
   const shard = record?.shards.find((candidate) => candidate.shard === of.shard);
   if (!record || !shard) return undefined;
   const streams = inUse(await store.readStreams(project), of.epoch);
-  const known = of.known?.evaluator;
-  const isSame = known !== undefined && String(known.streams) === String(streams.map((stream) => stream.stream));
+  const streamsKey = streams
+    .map(({ stream, backfillPoint, visibleAfter }) => `${stream} ${backfillPoint} ${visibleAfter === undefined}`)
+    .join();
   return {
     epoch: of.epoch,
     applied: shard.applied,
     held: record.held,
-    evaluator: isSame ? known : createFrameEvaluator(streams),
+    evaluator: of.known?.streamsKey === streamsKey ? of.known.evaluator : createFrameEvaluator(streams),
+    streamsKey,
   };
 }
 

@@ -5,10 +5,12 @@ import {
   type Position,
   SEQ_BARRIER,
   SEQ_PER_ORDINAL,
+  SEQ_SNAPSHOT,
   type StreamNo,
 } from '@sluice/domain';
-import { AppError } from '@sluice/errors';
+import { AppError, assert } from '@sluice/errors';
 import {
+  type Frame,
   forEachRecord,
   RECORD_TRANSACTION,
   readTransactionRecord,
@@ -17,6 +19,10 @@ import {
 } from '@sluice/op-queue';
 import { fillUnchangedToast, MESSAGE, OLD, RowMessage, readMessage, readRowMessage } from '@sluice/pgoutput';
 import { ROW_BYTES_MAX } from '@sluice/protocol';
+import { FrameStates, type KnownRows, type StateChanges } from '../row-state/frame-states.ts';
+import { type RowLookups, rowLookups } from '../row-state/row-lookups.ts';
+import { RowTracker, type TrackedChange } from '../row-state/row-tracker.ts';
+import type { ImageSource, TrackedTable } from '../row-state/tracked-table.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { type RelationBinding, RelationBindings, type SchemaMismatch } from './relation-bindings.ts';
@@ -33,6 +39,10 @@ export interface FrameResult {
   readonly mismatches: readonly SchemaMismatch[];
   /** Row changes read, whether or not they concerned a stream. */
   readonly rows: number;
+  /** What becomes of row states; undefined when the frame was evaluated without any. */
+  readonly rowStates: { readonly revision: bigint; readonly changes: StateChanges } | undefined;
+  /** The frame was evaluated up to here only, since no more states were at hand; undefined for all of it. */
+  readonly end: Position | undefined;
   /** Gives the chunks' buffers back; their bytes are then overwritten. */
   release(): void;
 }
@@ -43,15 +53,17 @@ export interface FrameResult {
  */
 export interface FrameEvaluator {
   readonly streams: readonly StreamNo[];
+  /** The row states that the frame is evaluated with; undefined when it takes none. Throws as `evaluate`. */
+  lookups(frame: Frame, appliedBefore: Position): RowLookups | undefined;
   /**
    * Ops at or below `appliedBefore` are skipped, since a frame may begin earlier (L3).
    * @throws MalformedBytesError or AppError SOURCE_PROTOCOL for bytes that are not what a replicator writes
    * @throws AppError SOURCE_VALUE for a value that is not of its column's type
-   * @throws AppError SOURCE_REPLICA_IDENTITY for a change without the whole old row
+   * @throws AppError SOURCE_REPLICA_IDENTITY for a change without the whole old row where no states are kept
    */
-  evaluate(frame: StreamFrame, appliedBefore: Position): FrameResult;
-  /** All rows are puts at (point, 0), for the frame's streams only. Throws as `evaluate`. */
-  evaluateSnapshot(frame: SnapshotFrame): FrameResult;
+  evaluate(frame: StreamFrame, appliedBefore: Position, known?: KnownRows): FrameResult;
+  /** All rows are puts at (point, 0), for the frame's streams only, but for those that streamed ops came before. Throws as `evaluate`. */
+  evaluateSnapshot(frame: SnapshotFrame, known?: KnownRows): FrameResult;
 }
 
 /**
@@ -73,6 +85,11 @@ class Evaluator implements FrameEvaluator {
   private readonly changes = new RowChanges();
   private readonly members = new MembershipChanges();
   private readonly row = new RowMessage();
+  /** The row's images as they came. */
+  private readonly oldRow: Rewritable<ImageSource> = { src: NO_BYTES, slots: this.row.old };
+  private readonly newRow: Rewritable<ImageSource> = { src: NO_BYTES, slots: this.row.new };
+  private readonly tracker = new RowTracker();
+  private readonly keepsStates: boolean;
 
   // The frame at hand.
   private frames = 0;
@@ -82,6 +99,8 @@ class Evaluator implements FrameEvaluator {
   private readonly issues = new Map<string, SourceIssue>();
   private baseLsn = 0n as Lsn;
   private hasBase = false;
+  private rowStates: FrameStates | undefined;
+  private known: KnownRows | undefined;
 
   // The transaction at hand. Ordinal 0: none has begun.
   private commitLsn = 0n as Lsn;
@@ -93,10 +112,28 @@ class Evaluator implements FrameEvaluator {
   constructor(states: readonly StreamState[]) {
     this.states = states;
     this.streams = states.map((state) => state.stream);
+    this.keepsStates = states.some(({ plan }) => (plan.rowStates?.length ?? 0) > 0);
   }
 
-  evaluate(frame: StreamFrame, appliedBefore: Position): FrameResult {
-    this.begin();
+  lookups({ kind, changes }: Frame, appliedBefore: Position): RowLookups | undefined {
+    if (!this.keepsStates) return undefined;
+    // The rows of a part are at no position of the stream.
+    const applied = kind === 'stream' ? appliedBefore : POSITION_NONE;
+    return rowLookups(
+      kind,
+      { changes, applied },
+      (src, view, start, end) => this.readTracked(src, view, start, end),
+      this.row,
+    );
+  }
+
+  private readTracked(src: Uint8Array, view: DataView, start: number, end: number) {
+    const { oid, binding } = this.bindings.read(src, view, start, end, this.states);
+    return { oid, tracked: binding.tracked };
+  }
+
+  evaluate(frame: StreamFrame, appliedBefore: Position, known?: KnownRows): FrameResult {
+    this.begin(frame, known);
     const { changes: src } = frame;
     const view = viewOf(src);
     forEachRecord(src, view, (kind, start, end) => {
@@ -110,8 +147,8 @@ class Evaluator implements FrameEvaluator {
     return this.finish({ deflates: src.length <= DEFLATED_FRAME_BYTES_MAX });
   }
 
-  evaluateSnapshot(frame: SnapshotFrame): FrameResult {
-    this.begin();
+  evaluateSnapshot(frame: SnapshotFrame, known?: KnownRows): FrameResult {
+    this.begin(frame, known);
     this.baseLsn = frame.pointLsn;
     this.commitLsn = frame.pointLsn;
     this.lsnDelta = 0;
@@ -127,8 +164,12 @@ class Evaluator implements FrameEvaluator {
     return this.finish({ deflates: false });
   }
 
-  private begin(): void {
+  private begin({ changes }: Frame, known: KnownRows | undefined): void {
     this.frames++;
+    this.known = known;
+    this.rowStates = known && new FrameStates(known);
+    this.oldRow.src = changes;
+    this.newRow.src = changes;
     this.rows = 0;
     this.ordinal = 0;
     this.hasBase = false;
@@ -160,15 +201,64 @@ class Evaluator implements FrameEvaluator {
   private readRow(src: Uint8Array, view: DataView, start: number, end: number): void {
     if (this.ordinal === 0) throw new MalformedBytesError('a row outside a transaction');
     const ordinal = this.ordinal++;
-    if (ordinal <= this.appliedOrdinal) return;
+    if (ordinal <= this.appliedOrdinal || this.isBeyond(ordinal)) return;
     this.rows++;
     const { row } = this;
     readRowMessage(src, view, start, end, row);
     const relation = this.relationOf(row.relationOid);
+    const seq = ordinal * SEQ_PER_ORDINAL;
+    if (relation.tracked.length > 0) this.changeTracked(relation, src, seq);
+    if (relation.rows.length === 0 && relation.members.length === 0) return;
     if (row.kind !== MESSAGE.insert && row.oldKind !== OLD.full) throw notFull(relation);
     fillUnchangedToast(row);
-    this.changeRows(relation, src, ordinal * SEQ_PER_ORDINAL);
-    if (relation.members.length > 0) this.changeMembers(relation, src, ordinal * SEQ_PER_ORDINAL);
+    this.changeRows(relation, seq);
+    if (relation.members.length > 0) this.changeMembers(relation, src, seq);
+  }
+
+  /** Whether states were read only for changes before this one. */
+  private isBeyond(ordinal: number): boolean {
+    const end = this.known?.end;
+    if (!end || this.commitLsn < end.lsn) return false;
+    return this.commitLsn > end.lsn || ordinal * SEQ_PER_ORDINAL > end.seq;
+  }
+
+  private changeTracked(relation: RelationBinding, src: Uint8Array, seq: number): void {
+    for (const table of relation.tracked)
+      if (table.state.isActive && !this.isInCopy(table.state)) {
+        const at = { lsn: this.commitLsn, seq };
+        this.applyTracked(relation, table, this.tracker.change(table, this.statesAtHand(), this.row, src, at));
+      }
+  }
+
+  /** What is below the point is in the copy, and void here. */
+  private isInCopy({ backfillPoint }: StreamState): boolean {
+    return backfillPoint !== undefined && this.commitLsn < backfillPoint;
+  }
+
+  private applyTracked(relation: RelationBinding, table: TrackedTable, change: TrackedChange): void {
+    if (this.tracker.incomplete > 0) this.reportIncomplete(relation);
+    const { bound, state, set } = table;
+    const old = change.old && table.tuple('old', change.old);
+    const fresh = change.fresh && table.tuple('fresh', change.fresh);
+    if ('entryOf' in bound) {
+      const entries = {
+        old: old && bound.entryOf(old.src, old.slots),
+        new: fresh && bound.entryOf(fresh.src, fresh.slots),
+      };
+      this.members.change(state, set as number, entries, change.at);
+      return;
+    }
+    const { changes } = this;
+    const lsnDelta = Number(change.at.lsn - this.baseLsn);
+    if (old && fresh) changes.update(state, bound, old, fresh, lsnDelta, change.at.seq);
+    else if (fresh) changes.insert(state, bound, fresh, lsnDelta, change.at.seq);
+    else if (old) changes.delete(state, bound, old, lsnDelta, change.at.seq);
+    if (changes.tooLarge > 0) this.reportTooLarge(relation);
+  }
+
+  private statesAtHand(): FrameStates {
+    assert(this.rowStates, 'a frame of a table that keeps states is evaluated with them');
+    return this.rowStates;
   }
 
   private readCopiedRow(src: Uint8Array, view: DataView, start: number, end: number): void {
@@ -176,17 +266,21 @@ class Evaluator implements FrameEvaluator {
     const { row } = this;
     readRowMessage(src, view, start, end, row);
     const relation = this.relationOf(row.relationOid);
-    this.changeRows(relation, src, 0);
-    if (relation.members.length > 0) this.changeMembers(relation, src, 0);
+    for (const table of relation.tracked)
+      if (table.state.isActive)
+        for (const change of this.tracker.copied(table, this.statesAtHand(), row, src, this.commitLsn))
+          this.applyTracked(relation, table, change);
+    this.changeRows(relation, SEQ_SNAPSHOT);
+    if (relation.members.length > 0) this.changeMembers(relation, src, SEQ_SNAPSHOT);
   }
 
-  private changeRows(relation: RelationBinding, src: Uint8Array, seq: number): void {
-    const { row, lsnDelta, changes } = this;
+  private changeRows(relation: RelationBinding, seq: number): void {
+    const { row, oldRow, newRow, lsnDelta, changes } = this;
     for (const { state, bound } of relation.rows) {
       if (!state.isActive) continue;
-      if (row.kind === MESSAGE.insert) changes.insert(state, bound, src, row.new, lsnDelta, seq);
-      else if (row.kind === MESSAGE.delete) changes.delete(state, bound, src, row.old, lsnDelta, seq);
-      else changes.update(state, bound, src, row.old, row.new, lsnDelta, seq);
+      if (row.kind === MESSAGE.insert) changes.insert(state, bound, newRow, lsnDelta, seq);
+      else if (row.kind === MESSAGE.delete) changes.delete(state, bound, oldRow, lsnDelta, seq);
+      else changes.update(state, bound, oldRow, newRow, lsnDelta, seq);
       if (changes.tooLarge > 0) this.reportTooLarge(relation);
     }
   }
@@ -206,7 +300,7 @@ class Evaluator implements FrameEvaluator {
   private readTruncate(src: Uint8Array, view: DataView, start: number, end: number): void {
     if (this.ordinal === 0) throw new MalformedBytesError('a TRUNCATE outside a transaction');
     const ordinal = this.ordinal++;
-    if (ordinal <= this.appliedOrdinal) return;
+    if (ordinal <= this.appliedOrdinal || this.isBeyond(ordinal)) return;
     const message = readMessage(src, view, start, end);
     if (message.kind !== 'truncate') throw new MalformedBytesError('not a TRUNCATE');
     const position = { lsn: this.commitLsn, seq: ordinal * SEQ_PER_ORDINAL };
@@ -220,6 +314,13 @@ class Evaluator implements FrameEvaluator {
       this.members.truncate(state, undefined, position);
     }
     for (const { state, set } of relation.members) if (state.isActive) this.members.truncate(state, set, position);
+    for (const table of relation.tracked) {
+      const { state, set } = table;
+      if (!state.isActive) continue;
+      if (set === undefined) state.clearOps();
+      this.members.truncate(state, set, position);
+      if (!this.isInCopy(state)) this.statesAtHand().truncate(table);
+    }
   }
 
   private relationOf(oid: number): RelationBinding {
@@ -244,6 +345,15 @@ class Evaluator implements FrameEvaluator {
     this.issues.set(table, { code, table, count, details: { bytesMax: ROW_BYTES_MAX } });
   }
 
+  /** A value that the row left unchanged is nowhere: it was in none of the rows that were small enough to be read. */
+  private reportIncomplete({ table }: RelationBinding): void {
+    const code = 'SOURCE_ROW_OVERSIZED';
+    const key = `${code} ${table}`;
+    const count = (this.issues.get(key)?.count ?? 0) + this.tracker.incomplete;
+    this.tracker.incomplete = 0;
+    this.issues.set(key, { code, table, count, details: {} });
+  }
+
   private finish(options: { readonly deflates: boolean }): FrameResult {
     const writer = this.idleWriters.pop() ?? new ChunkWriter();
     writer.begin(options);
@@ -257,10 +367,16 @@ class Evaluator implements FrameEvaluator {
       issues: [...this.issues.values()],
       mismatches: [...this.mismatches.values()],
       rows: this.rows,
+      rowStates: this.known && this.rowStates && { revision: this.known.revision, changes: this.rowStates.changes },
+      end: this.known?.end,
       release: () => void this.idleWriters.push(writer),
     };
   }
 }
+
+const NO_BYTES = new Uint8Array(0);
+const POSITION_NONE: Position = { lsn: 0n as Lsn, seq: -SEQ_PER_ORDINAL };
+type Rewritable<T> = { -readonly [Key in keyof T]: T[Key] };
 
 /** The last ordinal of the transaction that was applied before. */
 function appliedOrdinalOf(commitLsn: Lsn, applied: Position): number {

@@ -1,6 +1,14 @@
 import { MalformedBytesError, type StreamNo } from '@sluice/domain';
 import { type RelationMessage, readMessage } from '@sluice/pgoutput';
-import { type BoundMembership, type BoundStream, bindMembership, bindRow } from '@sluice/sync-rules';
+import {
+  type BoundMembership,
+  type BoundStream,
+  bindMembership,
+  bindRow,
+  canTellOldRows,
+  keepsRowStates,
+} from '@sluice/sync-rules';
+import { TrackedTable } from '../row-state/tracked-table.ts';
 import type { StreamState } from './stream-state.ts';
 
 /** A stream that can no longer be evaluated: its table, or a membership's, is not the one it was compiled for. */
@@ -8,16 +16,18 @@ export interface SchemaMismatch {
   readonly stream: StreamNo;
   /** `schema.table` */
   readonly table: string;
-  /** Columns that are missing or of another type. */
+  /** Columns that are missing or of another type; none when old rows are not told. */
   readonly columns: readonly string[];
 }
 
-/** What the streams make of the rows of one relation. */
+/** What the streams make of the rows of one relation; each table of a stream stands in one of the lists. */
 export interface RelationBinding {
   /** `schema.table` */
   readonly table: string;
   readonly rows: readonly { readonly state: StreamState; readonly bound: BoundStream }[];
   readonly members: readonly { readonly state: StreamState; readonly set: number; readonly bound: BoundMembership }[];
+  /** Those of them whose old rows are told by their states (L7). */
+  readonly tracked: readonly TrackedTable[];
   readonly mismatches: readonly SchemaMismatch[];
 }
 
@@ -55,22 +65,29 @@ function bindRelation(relation: RelationMessage, states: readonly StreamState[])
   const table = `${relation.schema}.${relation.name}`;
   const rows: RelationBinding['rows'][number][] = [];
   const members: RelationBinding['members'][number][] = [];
+  const tracked: TrackedTable[] = [];
   const mismatches: SchemaMismatch[] = [];
   for (const state of states) {
     const { plan, stream } = state;
+    const keepsStates = keepsRowStates(plan, relation);
     if (isOf(plan.sourceTable)) {
       const bound = bindRow(plan, relation);
-      if (bound.kind === 'bound') rows.push({ state, bound });
-      else mismatches.push({ stream, table, columns: [...bound.missing, ...bound.changed] });
+      const key = plan.table.columns.slice(0, plan.table.keyColumns).map(({ source }) => source);
+      if (bound.kind !== 'bound') mismatches.push({ stream, table, columns: [...bound.missing, ...bound.changed] });
+      else if (!canTellOldRows(keepsStates, key, relation)) mismatches.push({ stream, table, columns: [] });
+      else if (keepsStates) tracked.push(new TrackedTable(state, undefined, bound, relation));
+      else rows.push({ state, bound });
     }
     plan.memberships.forEach((membership, set) => {
       if (!isOf(membership.table)) return;
       const bound = bindMembership(plan, set, relation);
-      if (bound.kind === 'bound') members.push({ state, set, bound });
-      else mismatches.push({ stream, table, columns: [...bound.missing, ...bound.changed] });
+      if (bound.kind !== 'bound') mismatches.push({ stream, table, columns: [...bound.missing, ...bound.changed] });
+      else if (!canTellOldRows(keepsStates, membership.key, relation)) mismatches.push({ stream, table, columns: [] });
+      else if (keepsStates) tracked.push(new TrackedTable(state, set, bound, relation));
+      else members.push({ state, set, bound });
     });
   }
-  return { table, rows, members, mismatches };
+  return { table, rows, members, tracked, mismatches };
 }
 
 function isSame(known: Uint8Array, src: Uint8Array, start: number, end: number): boolean {

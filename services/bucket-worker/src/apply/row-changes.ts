@@ -1,6 +1,7 @@
 import { Hash64 } from '@sluice/domain';
 import { ROW_BYTES_MAX } from '@sluice/protocol';
-import type { BoundStream, TupleSlotsLike } from '@sluice/sync-rules';
+import type { BoundStream } from '@sluice/sync-rules';
+import type { ImageSource } from '../row-state/tracked-table.ts';
 import { OpArena } from './op-arena.ts';
 import type { BucketState, StreamState } from './stream-state.ts';
 
@@ -34,15 +35,8 @@ export class RowChanges {
     image.buckets[image.count++] = (this.state as StreamState).bucket(disjunct, key);
   };
 
-  insert(
-    state: StreamState,
-    bound: BoundStream,
-    src: Uint8Array,
-    row: TupleSlotsLike,
-    lsnDelta: number,
-    seq: number,
-  ): void {
-    const image = this.read(this.new, state, bound, src, row);
+  insert(state: StreamState, bound: BoundStream, row: ImageSource, lsnDelta: number, seq: number): void {
+    const image = this.read(this.new, state, bound, row);
     if (image.count === 0) {
       this.countTooLarge(image);
       return;
@@ -56,15 +50,8 @@ export class RowChanges {
     }
   }
 
-  delete(
-    state: StreamState,
-    bound: BoundStream,
-    src: Uint8Array,
-    row: TupleSlotsLike,
-    lsnDelta: number,
-    seq: number,
-  ): void {
-    const image = this.read(this.old, state, bound, src, row);
+  delete(state: StreamState, bound: BoundStream, row: ImageSource, lsnDelta: number, seq: number): void {
+    const image = this.read(this.old, state, bound, row);
     if (image.count === 0) return;
     this.keepKeyOnly(image);
     const op = this.arena.remove(image.start, image.keyBytes, lsnDelta, seq);
@@ -74,15 +61,14 @@ export class RowChanges {
   update(
     state: StreamState,
     bound: BoundStream,
-    src: Uint8Array,
-    oldRow: TupleSlotsLike,
-    newRow: TupleSlotsLike,
+    oldRow: ImageSource,
+    newRow: ImageSource,
     lsnDelta: number,
     seq: number,
   ): void {
     // The new image first: the old one, of which at most the key stays, lies at the end and can be cut off.
-    const fresh = this.read(this.new, state, bound, src, newRow);
-    const old = this.read(this.old, state, bound, src, oldRow);
+    const fresh = this.read(this.new, state, bound, newRow);
+    const old = this.read(this.old, state, bound, oldRow);
     if (fresh.count === 0) this.countTooLarge(fresh);
     if (fresh.count === 0 && old.count === 0) return;
 
@@ -120,23 +106,17 @@ export class RowChanges {
   }
 
   /** Finds the image's buckets and, if there are any, encodes it at the arena's end. */
-  private read(
-    image: RowImage,
-    state: StreamState,
-    bound: BoundStream,
-    src: Uint8Array,
-    row: TupleSlotsLike,
-  ): RowImage {
+  private read(image: RowImage, state: StreamState, bound: BoundStream, { src, slots }: ImageSource): RowImage {
     this.state = state;
     this.image = image;
     image.count = 0;
     image.start = 0;
     image.end = 0;
-    bound.bucketKeys(src, row, this.visit);
+    bound.bucketKeys(src, slots, this.visit);
     if (image.count === 0) return image;
     const { bytes } = this.arena;
     image.start = bytes.length;
-    image.keyBytes = bound.encodeRow(src, row, bytes);
+    image.keyBytes = bound.encodeRow(src, slots, bytes);
     image.end = bytes.length;
     if (image.end - image.start > ROW_BYTES_MAX) {
       bytes.length = image.start;

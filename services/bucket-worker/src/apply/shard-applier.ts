@@ -10,6 +10,9 @@ import {
 import { assert, isAppError, unreachable } from '@sluice/errors';
 import type { Frame, SnapshotFrame, StreamFrame, TakenFrame, WakeUps } from '@sluice/op-queue';
 import type { WorkerEvents } from '../events.ts';
+import type { KnownRows } from '../row-state/frame-states.ts';
+import type { RowLookups } from '../row-state/row-lookups.ts';
+import { RowStateReader } from '../row-state/row-state-reader.ts';
 import { Announcements } from './announcements.ts';
 import { commitOutcome, frameCommit, snapshotCommit } from './commit.ts';
 import { type EpochState, loadEpoch } from './epoch-state.ts';
@@ -38,6 +41,10 @@ export interface Evaluated {
   readonly before: Position;
   readonly result: FrameResult;
 }
+/** What became of a frame; only `ended` is the end of it. */
+type FrameEnd = 'ended' | 'again' | 'waited' | 'piece';
+/** A frame of tables that keep row states waits for these; undefined when it could not be evaluated ahead. */
+export type Prepared = Evaluated | Promise<Evaluated | undefined>;
 
 /**
  * Applies the frames of one shard (L3). A frame may be evaluated while the one before it is being committed, on the guess
@@ -55,6 +62,9 @@ export class ShardApplier {
   private isStale = true;
   /** How far the shard will be applied when the frame under way succeeds. */
   private expected: Position | undefined;
+  private readonly rowStates: RowStateReader;
+  /** The stream frame under way, once it is evaluated whole. */
+  private underWay: Deferred<Evaluated | undefined> | undefined;
 
   /** Waits for the store and for schemas end with the signal. */
   constructor(options: ShardApplierOptions, signal: AbortSignal) {
@@ -63,6 +73,7 @@ export class ShardApplier {
     this.announcements = new Announcements(options.project, options.wakeUps);
     this.gaps = new GapReports(options);
     this.schemaWait = new SchemaWait(options, signal);
+    this.rowStates = new RowStateReader(options);
     this.unsubscribe = options.wakeUps.subscribe(options.project, (wakeUp) => {
       if (wakeUp.kind !== 'streams') return;
       this.isStale = true;
@@ -75,15 +86,37 @@ export class ShardApplier {
   }
 
   /** Evaluates the frame as if the one under way were applied; undefined when that cannot be told yet, or it fails. */
-  prepare(frame: Frame): Evaluated | undefined {
+  prepare(frame: Frame): Prepared | undefined {
     const { state } = this;
     if (!state || this.isStale || state.epoch !== frame.epoch) return undefined;
     const before = this.expected ?? state.applied;
     if (frame.kind === 'stream' && !isNext(frame, before)) return undefined;
     try {
-      return { state, before, result: evaluate(state, frame, before) };
+      const lookups = state.evaluator.lookups(frame, before);
+      if (!lookups) return { state, before, result: evaluate(state, frame, before) };
+      return frame.kind === 'stream' ? this.prepareWithStates(state, frame, before, lookups) : undefined;
     } catch {
       // It is evaluated again when its turn has come, and fails then: the frames before it are applied first.
+      return undefined;
+    }
+  }
+
+  /** Reads the states while the frame before is committed, and lays over them what that one does to them. */
+  private async prepareWithStates(
+    state: EpochState,
+    frame: StreamFrame,
+    before: Position,
+    lookups: RowLookups,
+  ): Promise<Evaluated | undefined> {
+    const { underWay } = this;
+    try {
+      const previous = await underWay?.promise;
+      if (underWay && (!previous || previous.state !== state)) return undefined;
+      const appliedAt = previous ? [previous.before, before] : [before];
+      const pending = previous?.result.rowStates?.changes;
+      const known = await this.rowStates.read(lookups, { epoch: state.epoch, pending, appliedAt });
+      return known && { state, before, result: state.evaluator.evaluate(frame, before, known) };
+    } catch {
       return undefined;
     }
   }
@@ -93,11 +126,13 @@ export class ShardApplier {
    * @throws AppError STORE_FENCED when another worker has the shard; the frame is left to it
    * @throws what stopped the shard (L17); it was logged, and recorded as the project's condition
    */
-  async apply(taken: TakenFrame, prepared: Evaluated | undefined): Promise<void> {
+  async apply(taken: TakenFrame, prepared: Prepared | undefined): Promise<void> {
     const { frame } = taken;
+    const underWay = new Deferred<Evaluated | undefined>();
+    this.underWay = underWay;
     this.expected = frame.kind === 'stream' ? frame.end : this.state?.applied;
     try {
-      await this.bringToEnd(taken, prepared);
+      await this.bringToEnd(taken, await prepared);
     } catch (error) {
       if (this.signal.aborted) return;
       if (isAppError(error, 'STORE_FENCED')) throw error;
@@ -106,6 +141,8 @@ export class ShardApplier {
       throw error;
     } finally {
       this.expected = undefined;
+      this.underWay = undefined;
+      underWay.resolve(undefined);
     }
   }
 
@@ -120,10 +157,15 @@ export class ShardApplier {
         if (frame.kind === 'stream' && comparePositions(frame.end, state.applied) <= 0) return taken.done();
         if (frame.kind === 'stream' && !isNext(frame, state.applied))
           return this.refuseGap(taken, frame, state.applied);
-        if (!evaluated || !isOf(evaluated, state)) {
+        if (!evaluated || !isOf(evaluated, state, this.rowStates.revision)) {
           evaluated?.result.release();
-          evaluated = { state, before: state.applied, result: evaluate(state, frame, state.applied) };
+          evaluated = await this.evaluated(state, frame);
+          if (!evaluated) {
+            attempt++;
+            continue;
+          }
         }
+        if (frame.kind === 'stream' && !evaluated.result.end) this.underWay?.resolve(evaluated);
         const end = await this.commit(taken, evaluated);
         if (end === 'ended') return;
         // A schema may take as long to be put right as the source is out of reach.
@@ -135,23 +177,34 @@ export class ShardApplier {
     assert(false, 'a frame finds the streams and the position that it was evaluated for');
   }
 
+  /** Evaluates the frame in its turn; undefined when the store has moved on. */
+  private async evaluated(state: EpochState, frame: Frame): Promise<Evaluated | undefined> {
+    const before = state.applied;
+    const lookups = state.evaluator.lookups(frame, before);
+    if (!lookups) return { state, before, result: evaluate(state, frame, before) };
+    const from = { epoch: state.epoch, pending: undefined, appliedAt: [before] };
+    const known = await this.untilAnswered(() => commitOutcome(this.rowStates.read(lookups, from)));
+    if (known && !('kind' in known)) return { state, before, result: evaluate(state, frame, before, known) };
+    this.isStale = true;
+    return undefined;
+  }
+
   /** Whether the frame has come to its end, one way or another, must be evaluated again, or waited for its schema. */
-  private async commit(taken: TakenFrame, evaluated: Evaluated): Promise<'ended' | 'again' | 'waited'> {
+  private async commit(taken: TakenFrame, evaluated: Evaluated): Promise<FrameEnd> {
     const { frame } = taken;
     const { mismatches } = evaluated.result;
-    if (frame.kind === 'snapshot') {
-      await this.commitSnapshot(taken, frame, evaluated);
-      return 'ended';
-    }
-    if (mismatches.length === 0 || evaluated.state.held)
-      return (await this.isCommitted(taken, frame, evaluated)) ? 'ended' : 'again';
+    if (frame.kind === 'snapshot') return this.commitSnapshot(taken, frame, evaluated);
+    if (mismatches.length === 0 || evaluated.state.held) return this.commitFrame(taken, frame, evaluated);
     await this.schemaWait.wait(mismatches);
     this.isStale = true;
     return 'waited';
   }
 
-  /** False when streams or the applied position are others than the frame was evaluated for. */
-  private async isCommitted(taken: TakenFrame, frame: StreamFrame, evaluated: Evaluated): Promise<boolean> {
+  /**
+   * `again` when streams, states or the applied position are others than the frame was evaluated for; `piece` when there
+   * were states for a piece of it alone, and the next one begins where that ended.
+   */
+  private async commitFrame(taken: TakenFrame, frame: StreamFrame, evaluated: Evaluated): Promise<FrameEnd> {
     const { store, clock, events, project, shardLeaseToken } = this.options;
     const { state, before, result } = evaluated;
     const begunMs = clock.monotonicMs();
@@ -160,32 +213,33 @@ export class ShardApplier {
     switch (outcome.kind) {
       case 'fenced':
         this.drop(taken);
-        return true;
+        return 'ended';
       case 'gap':
         this.isStale = true;
-        return false;
+        return 'again';
       case 'skipped':
         // Most likely our own commit whose answer got lost, so what it changed is told.
         this.isStale = true;
         break;
       case 'applied':
-        state.applied = frame.end;
+        state.applied = commit.end;
+        if (result.rowStates) this.rowStates.committed('stream', result.rowStates.changes);
         break;
       default:
         return unreachable(outcome);
     }
     this.schemaWait.reset();
     this.announcements.collect(result);
-    taken.done();
+    if (!result.end) taken.done();
     events.applied({ rows: result.rows, chunks: result.chunks.length, durationMs: clock.monotonicMs() - begunMs });
     events.issues(project, result.issues);
-    await this.announce(frame, outcome);
-    return true;
+    await this.announce(frame, commit.end, outcome);
+    return result.end ? 'piece' : 'ended';
   }
 
-  private async announce(frame: StreamFrame, outcome: ApplyOutcome): Promise<void> {
+  private async announce(frame: StreamFrame, end: Position, outcome: ApplyOutcome): Promise<void> {
     const { project, shard, wakeUps, store } = this.options;
-    wakeUps.publish({ kind: 'applied', project, epoch: frame.epoch, shard, position: frame.end });
+    wakeUps.publish({ kind: 'applied', project, epoch: frame.epoch, shard, position: end });
     if (outcome.kind === 'applied') {
       if (outcome.checkpoint) this.announcements.checkpoint(outcome.checkpoint, outcome.previousLsn);
       return;
@@ -194,26 +248,37 @@ export class ShardApplier {
     if (checkpoint?.epoch === frame.epoch) this.announcements.checkpoint(checkpoint, frame.prev.lsn);
   }
 
-  private async commitSnapshot(taken: TakenFrame, frame: SnapshotFrame, evaluated: Evaluated): Promise<void> {
+  private async commitSnapshot(
+    taken: TakenFrame,
+    frame: SnapshotFrame,
+    evaluated: Evaluated,
+  ): Promise<'ended' | 'again'> {
     const { store, events, project, wakeUps, shardLeaseToken } = this.options;
     const { state, result } = evaluated;
     const isKnown = frame.streams.every((stream) => state.evaluator.streams.includes(stream));
-    const commit = snapshotCommit(frame, shardLeaseToken, result);
+    const commit = snapshotCommit(frame, shardLeaseToken, evaluated);
     const outcome =
       isKnown && result.mismatches.length === 0
         ? await this.untilAnswered(() => commitOutcome(store.applySnapshotPart(commit)))
         : 'refused';
+    if (outcome === 'stale') {
+      this.isStale = true;
+      return 'again';
+    }
+    if (outcome === 'applied' && result.rowStates) this.rowStates.committed('snapshot', result.rowStates.changes);
     const isRefused = typeof outcome === 'object' || outcome === 'refused';
     taken.done();
     if (!isRefused) events.issues(project, result.issues);
     const { streams, part } = frame;
     const told = isRefused ? ('refused' as const) : ('applied' as const);
     wakeUps.publish({ kind: 'snapshot-part', project, streams, table: commit.table, part, outcome: told });
+    return 'ended';
   }
 
   private async reload(epoch: Epoch): Promise<void> {
     const { store, project, shard } = this.options;
     this.isStale = false;
+    this.rowStates.forget();
     const known = this.state?.epoch === epoch ? this.state : undefined;
     this.state = await this.untilAnswered(() => loadEpoch(store, project, { epoch, shard, known }));
   }
@@ -242,8 +307,22 @@ export class ShardApplier {
   }
 }
 
-function evaluate(state: EpochState, frame: Frame, before: Position): FrameResult {
-  return frame.kind === 'stream' ? state.evaluator.evaluate(frame, before) : state.evaluator.evaluateSnapshot(frame);
+function evaluate(state: EpochState, frame: Frame, before: Position, known?: KnownRows): FrameResult {
+  return frame.kind === 'stream'
+    ? state.evaluator.evaluate(frame, before, known)
+    : state.evaluator.evaluateSnapshot(frame, known);
+}
+
+/** A promise that somebody else resolves. */
+class Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve: (value: T) => void = () => {};
+
+  constructor() {
+    this.promise = new Promise((resolve) => {
+      this.resolve = resolve;
+    });
+  }
 }
 
 /** Whether the frame goes on from the position: it does not begin beyond it, and ends beyond it. */
@@ -251,6 +330,8 @@ function isNext(frame: StreamFrame, applied: Position): boolean {
   return comparePositions(frame.prev, applied) <= 0 && comparePositions(frame.end, applied) > 0;
 }
 
-function isOf(evaluated: Evaluated, state: EpochState): boolean {
-  return evaluated.state === state && comparePositions(evaluated.before, state.applied) === 0;
+function isOf(evaluated: Evaluated, state: EpochState, revision: bigint | undefined): boolean {
+  const { rowStates } = evaluated.result;
+  if (evaluated.state !== state || comparePositions(evaluated.before, state.applied) !== 0) return false;
+  return rowStates === undefined || rowStates.revision === revision;
 }

@@ -34,6 +34,10 @@ export class StreamState {
   readonly stream: StreamNo;
   readonly plan: StreamPlan;
   readonly activatedAt: Lsn;
+  /** Its copy is not complete: rows may be in it that are not known here (L10). */
+  readonly isLoading: boolean;
+  /** Where its copy is read; undefined until that is known. */
+  readonly backfillPoint: Lsn | undefined;
   /** Separates equal rows of different client tables in the checksum. */
   readonly seed: number;
   /** Whether rows of the transaction at hand are evaluated for this stream (L1, L11). */
@@ -48,6 +52,8 @@ export class StreamState {
     this.stream = record.stream;
     this.plan = planFromRecord(record);
     this.activatedAt = record.activatedAt;
+    this.isLoading = record.visibleAfter === undefined;
+    this.backfillPoint = record.backfillPoint;
     this.seed = tableSeed(this.plan.table.name);
     this.byKeyOfDisjunct = this.plan.buckets.map(() => new Map());
   }

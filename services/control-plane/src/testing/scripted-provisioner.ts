@@ -1,5 +1,5 @@
+import type { ApplyProgress, CheckResult, SourceProvisioner } from '@sluice/source-steps';
 import type { Catalog, CatalogColumn } from '@sluice/sync-rules';
-import type { ApplyProgress, CheckResult, SourceProvisioner } from '../jobs/source-steps.ts';
 
 /** A provisioner without a source, for tests of what the control plane does with what one says. */
 export interface ScriptedProvisioner extends SourceProvisioner {
@@ -59,6 +59,7 @@ const tasksCatalog: Catalog = {
       replicaIdentity: 'full',
       columns: [column('id', 20, 'bigint', true), column('owner_id', 25, 'text'), column('title', 25, 'text')],
       primaryKey: ['id'],
+      identityKey: ['id'],
       hasInheritors: false,
       partitionOf: undefined,
     },

@@ -12,6 +12,7 @@ interface ColumnRow {
   readonly persistence: string;
   readonly identity: string;
   readonly key: string[];
+  readonly identityKey: string[];
   readonly hasInheritors: boolean;
   readonly partitionOf: SourceTable | null;
   readonly column: string | null;
@@ -25,7 +26,7 @@ interface ColumnRow {
   readonly typeKind: string;
 }
 
-/** One row a column, in attribute order; a table without columns has one row with NULL. */
+/** A deferrable primary key is no replica identity. One row a column, in attribute order; a table without columns has one row with NULL. */
 const CATALOG_SQL = `
 WITH RECURSIVE base AS (
   SELECT t.oid, t.oid AS base_oid, t.typtype, t.typbasetype FROM pg_catalog.pg_type t
@@ -42,17 +43,19 @@ WITH RECURSIVE base AS (
     bool_and(p.relkind IN ('r', 'p') AND p.relpersistence = 'p') AS permanent
   FROM tree JOIN pg_catalog.pg_class p ON p.oid = tree.part
   GROUP BY tree.root
+), key_index AS (
+  SELECT i.indrelid, i.indisprimary, i.indisreplident, i.indimmediate, array_agg(ka.attname::text ORDER BY k.place) AS columns
+  FROM pg_catalog.pg_index i
+  CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+  JOIN pg_catalog.pg_attribute ka ON ka.attrelid = i.indrelid AND ka.attnum = k.attnum
+  WHERE (i.indisprimary OR i.indisreplident) AND k.place <= i.indnkeyatts
+  GROUP BY i.indexrelid, i.indrelid, i.indisprimary, i.indisreplident, i.indimmediate
 )
 SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, c.relkind::text AS kind,
   CASE WHEN w.permanent THEN 'p' WHEN NOT w.permanent THEN 'u' ELSE c.relpersistence::text END AS persistence,
   CASE WHEN length(w.identities) > 1 THEN 'n' ELSE c.relreplident::text END AS identity,
-  COALESCE((
-    SELECT array_agg(ka.attname::text ORDER BY k.place)
-    FROM pg_catalog.pg_index i
-    CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
-    JOIN pg_catalog.pg_attribute ka ON ka.attrelid = i.indrelid AND ka.attnum = k.attnum
-    WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts
-  ), '{}') AS key,
+  COALESCE(pk.columns, CASE WHEN c.relreplident = 'i' THEN ri.columns END, '{}') AS key,
+  COALESCE(CASE c.relreplident WHEN 'd' THEN CASE WHEN pk.indimmediate THEN pk.columns END WHEN 'i' THEN ri.columns END, '{}') AS "identityKey",
   c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhparent = c.oid) AS "hasInheritors",
   CASE WHEN c.relispartition THEN (
     SELECT json_build_object('schema', rn.nspname, 'name', r.relname)
@@ -66,6 +69,8 @@ SELECT c.oid::int8::float8 AS oid, n.nspname AS schema, c.relname AS table, c.re
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN whole w ON w.root = c.oid
+LEFT JOIN key_index pk ON pk.indrelid = c.oid AND pk.indisprimary
+LEFT JOIN key_index ri ON ri.indrelid = c.oid AND ri.indisreplident
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation
 LEFT JOIN base b ON b.oid = a.atttypid AND b.typtype <> 'd'
@@ -102,6 +107,7 @@ function tableFromRow(row: ColumnRow): CatalogTable & { readonly columns: Catalo
     replicaIdentity: identityFromLetter(row.identity),
     columns: [],
     primaryKey: row.key,
+    identityKey: row.identityKey,
     hasInheritors: row.hasInheritors,
     partitionOf: row.partitionOf ?? undefined,
   };
