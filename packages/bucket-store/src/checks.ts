@@ -1,12 +1,25 @@
 import { comparePositions, type StreamNo } from '@sluice/domain';
 import { assert } from '@sluice/errors';
-import type { ChunkWrite, FrameCommit, MembershipWrite, SnapshotCommit } from './port.ts';
+import {
+  type ChunkWrite,
+  type CopyPlan,
+  type FrameCommit,
+  type MembershipWrite,
+  RANGES_MAX,
+  type SnapshotCommit,
+} from './port.ts';
 
 /** What every adapter asks of a frame's commit before it begins; a failure is the caller's bug. */
 export function checkFrameCommit(commit: FrameCommit): void {
   assert(comparePositions(commit.prev, commit.end) < 0, 'a frame ends beyond where it begins');
   checkOps(commit.streams, commit.chunks, commit.memberships);
 }
+/** What every adapter asks of a copy's plan. */
+export function checkCopyPlan(plan: CopyPlan): void {
+  const { ranges } = plan;
+  assert(ranges.length > 0 && ranges.length <= RANGES_MAX, 'a copy has some ranges, and not too many');
+}
+
 /** As checkFrameCommit, for a part of a copy. */
 export function checkSnapshotCommit(commit: SnapshotCommit): void {
   assert(commit.streams.length > 0 && commit.part >= 0, 'a part of a copy is for some stream');

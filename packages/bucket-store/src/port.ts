@@ -70,12 +70,34 @@ export interface BucketStore extends CompactionStore {
    * point is known, every commit is a barrier of its own, so no chunk holds ops of both sides.
    */
   setBackfillPoint(project: ProjectId, token: LeaseToken, streams: readonly StreamNo[], point: Lsn): Promise<void>;
+  // --- copies in ranges of keys (L10)
+  /**
+   * Writes down the ranges of one table's copy, all of them to do, for streams whose back-fill point is set and that have no
+   * ranges of the table yet. A table is then loaded when each of its ranges is. Numbers count from 0, RANGES_MAX at most.
+   */
+  planCopy(project: ProjectId, token: LeaseToken, streams: readonly StreamNo[], plan: CopyPlan): Promise<void>;
+  /** The ranges of a stream's copy, by table and number. */
+  readCopy(project: ProjectId, stream: StreamNo): Promise<CopyRangeRecord[]>;
+  /**
+   * What is left of the copy is read under `point`, a newer one, from now on. What is done stays, since everything streamed
+   * since the back-fill point counts: the newest op of a row wins by its position, whichever point the row was copied under.
+   * Deltas of what was streamed meanwhile do not add up any more; `settleCopy` must put them right before the switch.
+   */
+  resumeCopy(project: ProjectId, token: LeaseToken, streams: readonly StreamNo[], point: Lsn): Promise<void>;
+  /** Buckets of a stream of a resumed copy whose deltas up to `through` may not add up, in order; at most `bucketsMax`. */
+  readUnsettled(project: ProjectId, request: UnsettledRequest): Promise<UnsettledBucket[]>;
+  /**
+   * Adds the corrections to the sums of a stream's buckets, as chunks without ops at the newest point; with `last` the
+   * stream may be shown. A correction is relative to what the sums are, those written before included.
+   */
+  settleCopy(project: ProjectId, token: LeaseToken, settlement: Settlement): Promise<void>;
+
   /**
    * In one transaction: `show` becomes visible and `drop` disappears at the first checkpoint after this call, the epoch
    * becomes the serving one, and the hold is lifted. Every stream in `show` must be loaded and the applied barrier's LSN
-   * must be at or above each back-fill point, and above whatever was applied when a part of a copy was evaluated with row
-   * states; throws an InvariantError otherwise, and SCHEMA_RELOADING when a row's columns could not be had from the copy.
-   * The caller then writes a heartbeat, so that an idle source gets that checkpoint.
+   * must be at or above the newest point of each copy, resumed copies settled, and above whatever was applied when a part of a
+   * copy was evaluated with row states; throws an InvariantError otherwise, and SCHEMA_RELOADING when a row's columns could not
+   * be had from the copy. The caller then writes a heartbeat, so that an idle source gets that checkpoint.
    */
   switchStreams(
     project: ProjectId,
@@ -94,9 +116,10 @@ export interface BucketStore extends CompactionStore {
   /** Applies a frame's result in one transaction, exactly once (L3). Byte arrays may be reused once it has settled. */
   applyFrame(commit: FrameCommit): Promise<ApplyOutcome>;
   /**
-   * Applies a part of a copy in one transaction, exactly once per (streams, point, table, part). A table is loaded when
-   * every part up to the last is applied, in whatever order. A part read under another point than the streams' throws
-   * STORE_FENCED.
+   * Applies a part of a copy in one transaction, exactly once per (streams, point, table, part). The part's number is
+   * PARTS_PER_RANGE times its range's, plus its place in the range; a table without ranges is one whose number is 0. A range
+   * is done when every part up to its last is applied, in whatever order, and a table is loaded when its ranges are. A
+   * part read under another point than the streams' newest throws STORE_FENCED.
    */
   applySnapshotPart(commit: SnapshotCommit): Promise<'applied' | 'skipped' | 'stale'>;
   /** The states of rows that frames and parts are evaluated with; STORE_FENCED when the epoch is retired. */
@@ -294,6 +317,55 @@ export interface SnapshotCommit {
   readonly issues: readonly SourceIssue[];
   /** As a frame's, as of an applied position; a part whose states moved is `stale`: evaluate it again. */
   readonly rowStates?: (RowStateChange & { readonly appliedBefore: Position }) | undefined;
+}
+
+/** Parts that a range of a copy may have. */
+export const PARTS_PER_RANGE = 65_536;
+/** Ranges that a table's copy may have. */
+export const RANGES_MAX = 4096;
+
+/** Chunks of a part are numbered from 2^24 times the part's number on, so that no part has a chunk of this number. */
+export const CORRECTION_PART = 2 ** 52;
+
+/** Rows whose key is at or above `lower` and below `upper`: texts of the key's columns, undefined where it is open. */
+export interface KeyRange {
+  readonly lower: readonly string[] | undefined;
+  readonly upper: readonly string[] | undefined;
+}
+export interface CopyPlan {
+  /** `schema.table` */
+  readonly table: string;
+  /** They cover every key once; a range's number is its place. */
+  readonly ranges: readonly KeyRange[];
+}
+export interface CopyRangeRecord extends KeyRange {
+  readonly table: string;
+  readonly range: number;
+  /** The point under which it was copied; undefined while it is to do. */
+  readonly point: Lsn | undefined;
+}
+export interface UnsettledRequest {
+  readonly stream: StreamNo;
+  readonly through: Lsn;
+  /** The last bucket of the page before, or undefined to begin. */
+  readonly after: BucketId | undefined;
+  readonly bucketsMax: number;
+}
+export interface UnsettledBucket {
+  readonly bucket: BucketId;
+  /** Ops in its chunks. */
+  readonly ops: number;
+}
+export interface Settlement {
+  readonly stream: StreamNo;
+  readonly corrections: readonly Correction[];
+  readonly last: boolean;
+}
+export interface Correction {
+  readonly bucket: BucketId;
+  readonly rowsDelta: number;
+  /** Unsigned, mod 2^64. */
+  readonly checksumDelta: bigint;
 }
 
 export interface ChunkRequest {

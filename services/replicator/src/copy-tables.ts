@@ -1,14 +1,19 @@
-import type { StreamRecord } from '@sluice/bucket-store';
+import { type CopyRangeRecord, PARTS_PER_RANGE, RANGES_MAX, type StreamRecord } from '@sluice/bucket-store';
 import { delay, type Epoch, type LeaseToken, type Lsn, type ProjectId } from '@sluice/domain';
-import { AppError } from '@sluice/errors';
-import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
+import { AppError, assert } from '@sluice/errors';
+import type { StreamPlan } from '@sluice/sync-rules';
+import { CopyPace } from './copy-pace.ts';
+import { CopyProgress, type CopyStatus } from './copy-progress.ts';
 import type { Dependencies } from './dependencies.ts';
 import { SnapshotSender } from './publish/snapshot-sender.ts';
+import { runTogether } from './run-together.ts';
 import { columnsOfPlans, readsTable, tablesOfPlans } from './schema/plan-tables.ts';
 import { reshapedTables } from './schema/reshaped-tables.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
+import { planRanges } from './source/key-ranges.ts';
 import { tableKey } from './source/quote.ts';
-import { copyTable, describeTable, type SnapshotTable } from './source/snapshot.ts';
+import { readConfirmedLag } from './source/slot.ts';
+import { copyRange, describeTable, type Snapshot, type SnapshotTable } from './source/snapshot.ts';
 import { readTableShapes, type TableShapes } from './source/table-shapes.ts';
 
 export interface CopyTablesOptions {
@@ -16,39 +21,66 @@ export interface CopyTablesOptions {
   readonly project: ProjectId;
   readonly token: LeaseToken;
   readonly epoch: Epoch;
-  /** New generations, with their back-fill point set to `point`. */
+  /** New generations, the newest point of their copy set to `point`. */
   readonly streams: readonly StreamRecord[];
   readonly point: Lsn;
   /** Sees the source as of `point`. */
-  readonly snapshot: SourceSession;
-  readonly onProgress: (rowsDone: number, rowsEstimate: number) => void;
+  readonly snapshot: Snapshot;
+  /** The slot that is streamed meanwhile. */
+  readonly slot: string;
+  /** What the tables look like: they are kept so until the snapshot ends. Awaited before anything is copied. */
+  readonly described: (session: SourceSession, shapes: TableShapes) => Promise<void>;
+  readonly onProgress: (status: CopyStatus) => void;
   /** Called with a function that publishes again what the queue forgot. */
   readonly onQueueCleared: (republish: () => void) => void;
 }
 
 const loadedPollMs = 200;
 
+/** A range that is still to be copied. */
+interface CopyTask {
+  readonly table: SnapshotTable;
+  readonly range: CopyRangeRecord;
+}
+interface CopyRun extends CopyTablesOptions {
+  readonly sender: SnapshotSender;
+  readonly progress: CopyProgress;
+  readonly pace: CopyPace;
+}
+
 /**
- * L10: copies every table of the streams under one consistent point, through the same queue as the stream, and resolves when the
- * store holds all of it. Returns what the tables looked like. @throws AppError
+ * L10: copies what is not copied yet of the streams' tables, range by range, a few side by side, under one consistent point and
+ * through the same queue as the stream; resolves when the store holds all of it. @throws AppError
  */
-export async function copyTables(options: CopyTablesOptions, signal: AbortSignal): Promise<TableShapes> {
+export async function copyTables(options: CopyTablesOptions, signal: AbortSignal): Promise<void> {
   const { dependencies, project, streams, snapshot } = options;
+  const [session] = snapshot.sessions;
+  assert(session, 'a snapshot has a session');
   const wanted = tablesOfPlans(streams.map(planOf));
   const tables: SnapshotTable[] = [];
-  for (const table of wanted) tables.push(await describeTable(snapshot, table));
-  const shapes = await readTableShapes(snapshot, wanted);
-  await refuseRewritten(options, shapes);
-  const progress = new CopyProgress(tables, options.onProgress);
+  for (const table of wanted) tables.push(await describeTable(session, table));
+  // Those of the snapshot are busy copying.
+  await using control = await openSession(await dependencies.sourceOf(project));
+  const shapes = await readTableShapes(session, wanted);
+  await refuseRewritten(options, control, shapes);
+  await options.described(control, shapes);
+  const planned = [];
+  for (const table of tables) planned.push({ table, ranges: await rangesOf(options, session, table) });
   const sender = new SnapshotSender({ ...dependencies, project });
+  const run: CopyRun = {
+    ...options,
+    sender,
+    progress: new CopyProgress(dependencies.clock, planned.map(estimateOf), options.onProgress),
+    pace: newPace(options, control),
+  };
   options.onQueueCleared(() => sender.forgotten());
   try {
-    for (const table of tables) await copyOne(options, table, sender, progress, signal);
+    await copyAll(run, planned.flatMap(tasksOf), signal);
+    await sender.drained(signal);
   } finally {
     sender.close();
   }
   await allLoaded(options, signal);
-  return shapes;
 }
 
 /**
@@ -56,35 +88,94 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
  * @throws AppError SCHEMA_RELOADING
  */
 async function refuseRewritten(
-  { dependencies, project, streams }: CopyTablesOptions,
+  { streams }: CopyTablesOptions,
+  control: SourceSession,
   copied: TableShapes,
 ): Promise<void> {
   const plans = streams.map(planOf);
-  await using session = await openSession(await dependencies.sourceOf(project));
-  const now = await readTableShapes(session, tablesOfPlans(plans));
+  const now = await readTableShapes(control, tablesOfPlans(plans));
   const [table] = reshapedTables(copied, now, columnsOfPlans(plans));
   if (table !== undefined)
     throw new AppError('SCHEMA_RELOADING', { internal: 'rewritten before it was copied', details: { table } });
 }
 
-async function copyOne(
-  options: CopyTablesOptions,
+interface PlannedTable {
+  readonly table: SnapshotTable;
+  readonly ranges: readonly CopyRangeRecord[];
+}
+
+/** The ranges of a table's copy: those that were written down before, or else new ones, which are written down. */
+async function rangesOf(
+  { dependencies, project, token, streams }: CopyTablesOptions,
+  session: SourceSession,
   table: SnapshotTable,
-  sender: SnapshotSender,
-  progress: CopyProgress,
-  signal: AbortSignal,
-): Promise<void> {
-  const { dependencies, project, token, epoch, point, snapshot } = options;
+): Promise<readonly CopyRangeRecord[]> {
+  const { store, tuning } = dependencies;
+  const readers = streams.filter((stream) => readsTable(planOf(stream), table)).map(({ stream }) => stream);
+  const [first] = readers;
+  assert(first !== undefined, 'a table that is copied has a stream');
+  const key = tableKey(table);
+  const known = (await store.readCopy(project, first)).filter((range) => range.table === key);
+  if (known.length > 0) return known;
+  const ranges = await planRanges(session, table, { rangeBytes: tuning.copyRangeBytes, rangesMax: RANGES_MAX });
+  await store.planCopy(project, token, readers, { table: key, ranges });
+  return ranges.map((range, number) => ({ ...range, table: key, range: number, point: undefined }));
+}
+
+function tasksOf({ table, ranges }: PlannedTable): CopyTask[] {
+  return ranges.filter(({ point }) => point === undefined).map((range) => ({ table, range }));
+}
+function estimateOf({ table, ranges }: PlannedTable): SnapshotTable & { readonly shareDone: number } {
+  return { ...table, shareDone: ranges.filter(({ point }) => point !== undefined).length / ranges.length };
+}
+
+function newPace({ dependencies, slot }: CopyTablesOptions, control: SourceSession): CopyPace {
+  const { clock, tuning } = dependencies;
+  return new CopyPace({
+    clock,
+    bytesPerSecondMax: tuning.copyBytesPerSecondMax,
+    lagBytesMax: tuning.copyLagBytesMax,
+    readLagBytes: () => readConfirmedLag(control, slot),
+  });
+}
+
+/** Each session takes the next range when it is done with one. */
+async function copyAll(run: CopyRun, tasks: readonly CopyTask[], signal: AbortSignal): Promise<void> {
+  const waiting = [...tasks];
+  let working = 0;
+  const everybody = run.snapshot.sessions.map((session) => async (stop: AbortSignal): Promise<void> => {
+    working++;
+    for (let task = waiting.shift(); task; task = waiting.shift()) await copyOne(run, session, task, stop);
+    working--;
+    // Whoever ends first must not stop the others.
+    if (working > 0) await aborted(stop);
+  });
+  await runTogether(signal, everybody);
+  signal.throwIfAborted();
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+async function copyOne(run: CopyRun, session: SourceSession, task: CopyTask, signal: AbortSignal): Promise<void> {
+  const { dependencies, project, token, epoch, point, sender, progress, pace } = run;
   const { tuning, events, clock, faultPoint } = dependencies;
+  const { table, range } = task;
   const startedMs = clock.monotonicMs();
-  const streams = options.streams.filter((stream) => readsTable(planOf(stream), table)).map(({ stream }) => stream);
+  const streams = run.streams.filter((stream) => readsTable(planOf(stream), table)).map(({ stream }) => stream);
   const { schema, name } = table;
-  let part = 0;
+  let part = range.range * PARTS_PER_RANGE;
   let rows = 0;
   const { partBytesMax, rowBytesMax } = tuning;
-  for await (const copied of copyTable(snapshot, { table, partBytesMax, rowBytesMax })) {
+  for await (const copied of copyRange(session, { table, range, partBytesMax, rowBytesMax })) {
     signal.throwIfAborted();
     const { changes, last } = copied;
+    assert(part < (range.range + 1) * PARTS_PER_RANGE, 'a range has not too many parts');
+    await pace.admit(changes.length, signal);
     await sender.send(
       {
         kind: 'snapshot',
@@ -104,7 +195,7 @@ async function copyOne(
     );
     await faultPoint('part sent');
     rows += copied.rows;
-    progress.add(copied.rows);
+    progress.add(copied.rows, changes.length);
     if (copied.rowsOversized > 0) events.rowsLeftOut(project, tableKey(table), copied.rowsOversized);
   }
   events.copied(project, tableKey(table), rows, clock.monotonicMs() - startedMs);
@@ -112,7 +203,7 @@ async function copyOne(
 
 async function allLoaded({ dependencies, project, streams }: CopyTablesOptions, signal: AbortSignal): Promise<void> {
   const { store, clock } = dependencies;
-  const wanted = new Map(streams.map(({ stream, plan }) => [stream, tablesOf(plan as StreamPlan)]));
+  const wanted = new Map(streams.map((stream) => [stream.stream, tablesOfPlans([planOf(stream)]).map(tableKey)]));
   for (;;) {
     const records = (await store.readStreams(project)).filter(({ stream }) => wanted.has(stream));
     const isLoaded = (record: StreamRecord): boolean =>
@@ -123,29 +214,7 @@ async function allLoaded({ dependencies, project, streams }: CopyTablesOptions, 
   }
 }
 
-function tablesOf(plan: StreamPlan): string[] {
-  return tablesOfPlans([plan]).map((table: SourceTable) => tableKey(table));
-}
 function planOf(stream: StreamRecord): StreamPlan {
   // Plans are written by the rules compiler and come back as they were stored.
   return stream.plan as StreamPlan;
-}
-
-/** Rows copied so far, against an estimate that never falls behind what was copied. */
-class CopyProgress {
-  private readonly report: (rowsDone: number, rowsEstimate: number) => void;
-  private readonly estimate: number;
-  private done = 0;
-
-  constructor(tables: readonly SnapshotTable[], report: (rowsDone: number, rowsEstimate: number) => void) {
-    this.report = report;
-    // A table that was never analysed has no estimate.
-    this.estimate = tables.reduce((sum, table) => sum + Math.max(0, table.rowsEstimate), 0);
-    this.report(0, this.estimate);
-  }
-
-  add(rows: number): void {
-    this.done += rows;
-    this.report(this.done, Math.max(this.estimate, this.done));
-  }
 }

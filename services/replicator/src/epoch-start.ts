@@ -15,15 +15,15 @@ import { createPublication, dropPublication } from './source/publication.ts';
 import { quoteTable } from './source/quote.ts';
 import { readServerFacts } from './source/server-facts.ts';
 import { type CreatedSlot, createSlot, dropSlot } from './source/slot.ts';
-import { openSnapshot } from './source/snapshot.ts';
+import { openSnapshot, type Snapshot } from './source/snapshot.ts';
 
 /** An epoch that was opened and whose streams wait for their copy. */
 export interface StartedEpoch {
   readonly epoch: EpochRecord;
   readonly streams: readonly StreamRecord[];
   readonly point: Lsn;
-  /** Sees the source as of `point`; whoever copies ends it. */
-  readonly snapshot: SourceSession;
+  /** Sees the source as of `point`; whoever copies ends it. Undefined when everything was copied before. */
+  readonly snapshot: Snapshot | undefined;
 }
 
 export interface EpochStartOptions {
@@ -81,7 +81,8 @@ async function openEpoch(
   const { store, wakeUps, events } = dependencies;
   const { connection, session, names, slot, plans } = made;
   // The next command on the slot's own session ends the snapshot; this is another one.
-  const snapshot = await openSnapshot(connection, slot.snapshot);
+  const sessions = dependencies.tuning.copySessions;
+  const snapshot = await openSnapshot(connection, { snapshot: slot.snapshot, sessions });
   try {
     const point = slot.consistentPoint;
     const before = lsnFromBigint(point - 1n);

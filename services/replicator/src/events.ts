@@ -11,6 +11,7 @@ export interface ReplicatorEvents {
   stopped(projectId: ProjectId, error: unknown): void;
   epochOpened(projectId: ProjectId, epoch: Epoch, reason: string): void;
   copied(projectId: ProjectId, table: string, rows: number, durationMs: number): void;
+  copyResumed(projectId: ProjectId, epoch: Epoch, ranges: { readonly done: number; readonly left: number }): void;
   switched(projectId: ProjectId, epoch: Epoch): void;
   rowsLeftOut(projectId: ProjectId, table: string, count: number): void;
   lag(projectId: ProjectId, lagBytes: number): void;
@@ -27,7 +28,8 @@ export function createReplicatorEvents(logger: Logger): ReplicatorEvents {
       logger.warn('source failed, trying again', { projectId, error, retryInMs, code: codeOf(error) }),
     stopped: (projectId, error) => logger.error('project stopped', { projectId, error, code: codeOf(error) }),
     epochOpened: (projectId, epoch, reason) => logger.info('epoch opened', { projectId, epoch, reason }),
-    copied: (projectId, table, rows, durationMs) => logger.info('table copied', { projectId, table, rows, durationMs }),
+    copied: (projectId, table, rows, durationMs) => logger.info('range copied', { projectId, table, rows, durationMs }),
+    copyResumed: (projectId, epoch, ranges) => logger.info('copy resumed', { projectId, epoch, ...ranges }),
     switched: (projectId, epoch) => logger.info('streams switched', { projectId, epoch }),
     rowsLeftOut: (projectId, table, count) => logger.warn('rows left out', { projectId, table, count }),
     lag: (projectId, lagBytes) => logger.debug('slot', { projectId, lagBytes }),

@@ -5,29 +5,33 @@ import {
   type StreamRecord,
   waitForLease,
 } from '@sluice/bucket-store';
-import { delay, type ProjectId } from '@sluice/domain';
+import { delay, type Epoch, type ProjectId } from '@sluice/domain';
 import { AppError, assert, isAppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
+import type { CopyStatus } from './copy-progress.ts';
 import { copyTables } from './copy-tables.ts';
 import type { Dependencies } from './dependencies.ts';
 import { type DeployJob, DeployJobs, type DeployProgress } from './deploy-jobs.ts';
-import { dropLeftovers, type StartedEpoch, startEpoch } from './epoch-start.ts';
+import { dropLeftovers, type EpochStartOptions, type StartedEpoch, startEpoch } from './epoch-start.ts';
 import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { Backoff } from './progress/backoff.ts';
 import { ConditionWriter } from './progress/condition-writer.ts';
 import { dropLoading, redeploy, streamsInUse } from './redeploy.ts';
+import { resumeEpoch } from './resume-epoch.ts';
 import { runTogether } from './run-together.ts';
 import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
 import { firstMisfit } from './schema/relation-fit.ts';
 import { reshapedTables } from './schema/reshaped-tables.ts';
+import { settleCopies } from './settle-copies.ts';
 import { readCatalog } from './source/catalog.ts';
-import { openSession } from './source/connection.ts';
+import { openSession, type SourceSession } from './source/connection.ts';
 import { quoteTable } from './source/quote.ts';
 import {
   readCopiedShapes,
   readTableShapes,
   type TableShape,
+  type TableShapes,
   withEmptyParts,
   writeCopiedShapes,
 } from './source/table-shapes.ts';
@@ -43,6 +47,10 @@ export class ProjectRunner {
   /** Why the next epoch begins, once following the last one has become impossible. */
   private reloadReason: string | undefined;
   private follower: Follower | undefined;
+  /** The epoch whose building must not be resumed. */
+  private brokenEpoch: Epoch | undefined;
+  /** The epoch that is being built just now. */
+  private builtEpoch: Epoch | undefined;
   /** Tables, as `schema.table`, that the serving streams can no longer read, or whose rows are no longer those copied. */
   private readonly voidTables = new Set<string>();
   private republish = (): void => {};
@@ -106,6 +114,9 @@ export class ProjectRunner {
   private async answer(holding: Holding, error: unknown, backoff: Backoff): Promise<number> {
     const { tuning, events } = this.dependencies;
     const { condition, project } = holding;
+    // Only a copy that nothing was wrong with goes on where it stands.
+    if (!isAppError(error) || error.definition.retry !== 'retry' || ENDS_EPOCH.has(error.code))
+      this.brokenEpoch = this.builtEpoch ?? this.brokenEpoch;
     if (isAppError(error) && ENDS_EPOCH.has(error.code)) {
       this.reloadReason = error.code;
       const waitMs = backoff.nextMs();
@@ -148,6 +159,8 @@ export class ProjectRunner {
     const serving = source?.serving;
     // Held while it serves: its streams show too little, and which they are is not known any more.
     if (serving?.held) this.reloadReason ??= 'SCHEMA_RELOADING';
+    // An epoch is only built beside one that cannot be followed any more, whose slot is gone.
+    if (serving && source?.building) this.reloadReason ??= reasonOf(source);
     if (serving && this.reloadReason === undefined) return this.follow(holding, source, serving, signal);
     const job = serving || source?.building ? this.jobs.first : await this.firstJob(signal);
     const interrupted = source?.building !== undefined && !serving;
@@ -168,19 +181,42 @@ export class ProjectRunner {
   ): Promise<void> {
     let started: StartedEpoch;
     try {
-      await this.dropOld(holding, source);
       const plans = job?.plans ?? (await this.wantedPlans(source));
-      const reason = this.reloadReason ?? '';
-      started = await startEpoch(holding, { plans, reason, job });
+      const resumed = await this.resumed(holding, source, plans);
+      started = resumed ?? (await this.started(holding, source, { plans, reason: this.reloadReason ?? '', job }));
     } catch (error) {
       if (!signal.aborted) job?.settle(error);
       throw error;
     }
+    this.builtEpoch = started.epoch.epoch;
     const follower = this.newFollower(holding, started.epoch, started.streams);
     await this.together(follower, signal, async (stop) => {
       await this.load(holding, follower, started, job, stop);
       await this.serveJobs(holding, follower, started.epoch, stop);
     });
+  }
+
+  /** L10: the epoch that was being built, if its copy can go on where it stands. */
+  private async resumed(
+    holding: Holding,
+    source: SourceRecord | undefined,
+    plans: readonly StreamPlan[],
+  ): Promise<StartedEpoch | undefined> {
+    const building = source?.building;
+    if (!building || building.epoch === this.brokenEpoch) return undefined;
+    const started = await resumeEpoch(holding, { epoch: building, plans, reason: this.reloadReason ?? '' });
+    // One attempt that ends before anything streams must not be repeated for ever.
+    if (!started) this.brokenEpoch = building.epoch;
+    return started;
+  }
+
+  private async started(
+    holding: Holding,
+    source: SourceRecord | undefined,
+    options: EpochStartOptions,
+  ): Promise<StartedEpoch> {
+    await this.dropOld(holding, source);
+    return startEpoch(holding, options);
   }
 
   /** L16: a slot that will not be read again keeps WAL on the customer's disk, for however long the new epoch takes. */
@@ -199,29 +235,34 @@ export class ProjectRunner {
     const { dependencies, project, token, condition } = holding;
     const { store, wakeUps, events, faultPoint } = dependencies;
     const { epoch, streams, point, snapshot } = started;
-    const onProgress = (rowsDone: number, rowsEstimate: number): void => {
+    const onProgress = (status: CopyStatus): void => {
+      const { rowsDone, rowsEstimate } = status;
       job?.onProgress({ step: 'snapshot', rowsDone, rowsEstimate });
-      void condition.progress(rowsDone, rowsEstimate).catch(() => {});
+      void condition.progress(status).catch(() => {});
     };
     const onQueueCleared = (republish: () => void): void => {
       this.republish = republish;
     };
-    const copy = { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot };
-    {
-      // The copy's session keeps a lock on every table, and its snapshot keeps the source from cleaning up dead rows.
+    if (snapshot) {
+      // The copy's sessions keep a lock on every table, and their snapshot keeps the source from cleaning up dead rows.
       await using _snapshot = snapshot;
-      const shapes = await copyTables({ ...copy, onProgress, onQueueCleared }, signal);
-      await using session = await openSession(await dependencies.sourceOf(project));
-      await writeCopiedShapes(session, epoch.identity.publication, shapes);
+      const described = (session: SourceSession, shapes: TableShapes): Promise<void> =>
+        writeCopiedShapes(session, epoch.identity.publication, shapes);
+      const { slot } = epoch.identity;
+      const copy = { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot, slot, described };
+      await copyTables({ ...copy, onProgress, onQueueCleared }, signal);
     }
     await faultPoint('streams loaded');
     await follower.reached(point, signal);
+    await settleCopies(holding, { epoch, streams }, signal);
     signal.throwIfAborted();
+    await faultPoint('copy settled');
     const show = streams.map(({ stream }) => stream);
     await store.switchStreams(project, token, epoch.epoch, { show, drop: [] });
     events.switched(project, epoch.epoch);
     wakeUps.publish({ kind: 'streams', project });
     follower.setStreams(await streamsInUse(holding, epoch));
+    this.builtEpoch = undefined;
     this.reloadReason = undefined;
     this.voidTables.clear();
     await this.firstCheckpoint(follower, epoch, signal);
@@ -386,6 +427,11 @@ export class ProjectRunner {
     if (misfit) throw new AppError('SCHEMA_CHANGED', { details: { table: quoteTable(misfit) } });
     return plans;
   }
+}
+
+/** Why the epoch that was being built when we were stopped is built. */
+function reasonOf({ condition }: SourceRecord): string {
+  return condition.state === 'loading' && condition.code !== '' ? condition.code : 'SLOT_LOST';
 }
 
 /** What work throws because it was told to stop is no failure. */

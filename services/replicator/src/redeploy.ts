@@ -14,7 +14,7 @@ import { temporarySlotName } from './source/names.ts';
 import { addPublishedTables, setPublishedTables } from './source/publication.ts';
 import { tableKey } from './source/quote.ts';
 import { createSlot } from './source/slot.ts';
-import { openSnapshot } from './source/snapshot.ts';
+import { openSnapshot, type Snapshot } from './source/snapshot.ts';
 import { readCopiedShapes, type TableShapes, writeCopiedShapes } from './source/table-shapes.ts';
 
 export interface RedeployOptions {
@@ -107,18 +107,27 @@ async function addLoaded(
     await faultPoint('streams activated');
     onProgress({ step: 'slot', rowsDone: 0, rowsEstimate: 0 });
     const { snapshot, point } = await openBackfill(holding);
-    let shapes: TableShapes;
+    let shapes: TableShapes = {};
     {
       await using _snapshot = snapshot;
       const numbers = streams.map(({ stream }) => stream);
       await store.setBackfillPoint(project, token, numbers, point);
       wakeUps.publish({ kind: 'streams', project });
       follower.barriersUntil(point);
-      const report = (rowsDone: number, rowsEstimate: number): void =>
-        onProgress({ step: 'snapshot', rowsDone, rowsEstimate });
       const { onQueueCleared } = options;
       const copy = { dependencies, project, token, epoch: epoch.epoch, streams, point, snapshot };
-      shapes = await copyTables({ ...copy, onProgress: report, onQueueCleared }, signal);
+      await copyTables(
+        {
+          ...copy,
+          slot: epoch.identity.slot,
+          described: async (_session, found) => {
+            shapes = found;
+          },
+          onProgress: ({ rowsDone, rowsEstimate }) => onProgress({ step: 'snapshot', rowsDone, rowsEstimate }),
+          onQueueCleared,
+        },
+        signal,
+      );
     }
     await follower.reached(point, signal);
     signal.throwIfAborted();
@@ -129,8 +138,8 @@ async function addLoaded(
   }
 }
 
-/** Opens a session on a consistent point of its own; the temporary slot that gave it is gone again at once. */
-async function openBackfill(holding: Holding): Promise<{ snapshot: SourceSession; point: Lsn }> {
+/** Opens sessions on a consistent point of its own; the temporary slot that gave it is gone again at once. */
+export async function openBackfill(holding: Holding): Promise<{ snapshot: Snapshot; point: Lsn }> {
   const { dependencies, project } = holding;
   const connection = await dependencies.sourceOf(project);
   await using slot = await createSlot({
@@ -140,7 +149,11 @@ async function openBackfill(holding: Holding): Promise<{ snapshot: SourceSession
     deadlineMs: dependencies.tuning.slotDeadlineMs,
     clock: dependencies.clock,
   });
-  return { snapshot: await openSnapshot(connection, slot.snapshot), point: slot.consistentPoint };
+  const sessions = dependencies.tuning.copySessions;
+  return {
+    snapshot: await openSnapshot(connection, { snapshot: slot.snapshot, sessions }),
+    point: slot.consistentPoint,
+  };
 }
 
 /** A table that no stream reads any more leaves the publication; when that fails, the next deployment tries again. */

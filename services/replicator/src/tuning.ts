@@ -9,6 +9,14 @@ export interface Tuning {
   readonly frameBytesMax: number;
   /** As frameBytesMax, for the parts of a copy. */
   readonly partBytesMax: number;
+  /** Sessions that a copy reads with, side by side, under one consistent point. */
+  readonly copySessions: number;
+  /** Tables are copied in ranges of their key of about this size, bytes; after a crash a range that was begun begins again. */
+  readonly copyRangeBytes: number;
+  /** A copy reads no more than this from its source, bytes per second. */
+  readonly copyBytesPerSecondMax: number;
+  /** A copy stands still while the stream is further behind its source than this, bytes of WAL. */
+  readonly copyLagBytesMax: number;
   /** A row whose values take more bytes than this is in no bucket, from copy or stream alike. */
   readonly rowBytesMax: number;
   /** How long a slot may take to be made; open transactions hold it up. */
@@ -25,6 +33,10 @@ export const DEFAULT_TUNING: Tuning = {
   leaseTtlMs: 15_000,
   frameBytesMax: 8 << 20,
   partBytesMax: 4 << 20,
+  copySessions: 2,
+  copyRangeBytes: 64 << 20,
+  copyBytesPerSecondMax: 2 ** 40,
+  copyLagBytesMax: 256 << 20,
   rowBytesMax: 8 << 20,
   slotDeadlineMs: 60_000,
   walBytesMax: 32 * 2 ** 30,

@@ -9,14 +9,16 @@ import {
   type StreamNo,
 } from '@sluice/domain';
 import { AppError, InvariantError } from '@sluice/errors';
-import type {
-  ApplyOutcome,
-  ChunkWrite,
-  FrameCommit,
-  MembershipWrite,
-  SnapshotCommit,
-  SourceIssue,
-  TruncateWrite,
+import {
+  type ApplyOutcome,
+  type ChunkWrite,
+  type CopyRangeRecord,
+  type FrameCommit,
+  type MembershipWrite,
+  PARTS_PER_RANGE,
+  type SnapshotCommit,
+  type SourceIssue,
+  type TruncateWrite,
 } from '../port.ts';
 import type { EpochState, ProjectState, ShardState, StreamState } from './project-state.ts';
 import { writeRowStates } from './row-states.ts';
@@ -106,6 +108,10 @@ export function applySnapshotPart(
   const applied = copied.filter((stream) => stream.partsByTable.get(commit.table)?.has(commit.part));
   if (applied.length === copied.length) return 'skipped';
   if (applied.length > 0) throw new InvariantError('streams of one copy differ in their parts');
+  const range = Math.floor(commit.part / PARTS_PER_RANGE);
+  const isDone = (one: CopyRangeRecord): boolean =>
+    one.table === commit.table && one.range === range && one.point !== undefined;
+  if (copied.some((stream) => stream.ranges.some(isDone))) throw new InvariantError('a range is copied once');
   if (commit.rowStates && !settle(project, copied, commit, commit.rowStates)) return 'stale';
 
   const base = { position: { lsn: commit.pointLsn, seq: SEQ_SNAPSHOT }, part: commit.part * CHUNKS_PER_PART };
@@ -140,7 +146,7 @@ function isCopied(stream: StreamState | undefined, commit: SnapshotCommit): bool
   return (
     stream !== undefined &&
     stream.epoch === commit.epoch &&
-    stream.backfillPoint === commit.pointLsn &&
+    (stream.copyPoint ?? stream.backfillPoint) === commit.pointLsn &&
     stream.visibleAfter === undefined &&
     stream.droppedAfter === undefined &&
     !stream.erasing
@@ -151,9 +157,15 @@ function markPart(stream: StreamState, commit: SnapshotCommit): void {
   const parts = stream.partsByTable.get(commit.table) ?? new Map<number, { last: boolean }>();
   stream.partsByTable.set(commit.table, parts);
   parts.set(commit.part, { last: commit.last });
-  const last = [...parts].find(([, part]) => part.last);
-  if (last && parts.size === last[0] + 1 && !stream.loadedTables.includes(commit.table))
-    stream.loadedTables.push(commit.table);
+  const range = Math.floor(commit.part / PARTS_PER_RANGE);
+  const ofRange = [...parts].filter(([part]) => Math.floor(part / PARTS_PER_RANGE) === range);
+  const last = ofRange.find(([, part]) => part.last);
+  if (!last || ofRange.length !== (last[0] % PARTS_PER_RANGE) + 1) return;
+  stream.ranges = stream.ranges.map((one) =>
+    one.table === commit.table && one.range === range ? { ...one, point: one.point ?? commit.pointLsn } : one,
+  );
+  const isLeft = stream.ranges.some((one) => one.table === commit.table && one.point === undefined);
+  if (!isLeft && !stream.loadedTables.includes(commit.table)) stream.loadedTables.push(commit.table);
 }
 
 function writeOps(

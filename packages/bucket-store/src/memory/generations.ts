@@ -66,6 +66,9 @@ export function addStreams(
       activatedAt: request.activatedAt,
       appliedBefore,
       backfillPoint: undefined,
+      copyPoint: undefined,
+      isSettled: true,
+      ranges: [],
       loadedTables: [],
       visibleAfter: undefined,
       droppedAfter: undefined,
@@ -98,6 +101,9 @@ export function setBackfillPoint(project: ProjectState, numbers: readonly Stream
     // A new point voids what was copied under the one before.
     stream.loadedTables = [];
     stream.partsByTable.clear();
+    stream.ranges = [];
+    stream.copyPoint = undefined;
+    stream.isSettled = true;
   }
 }
 
@@ -122,10 +128,12 @@ function assertReady(stream: StreamState, epoch: EpochState): void {
     stream.epoch === epoch.epoch && stream.droppedAfter === undefined,
     'a stream of another epoch cannot be shown',
   );
+  const point = stream.copyPoint ?? stream.backfillPoint;
   assert(
-    stream.backfillPoint !== undefined && stream.backfillPoint <= appliedBarrierLsn(epoch),
-    'a stream is shown only when everything up to its back-fill point is applied (L10)',
+    point !== undefined && point <= appliedBarrierLsn(epoch),
+    'a stream is shown only when everything up to the newest point of its copy is applied (L10)',
   );
+  assert(stream.isSettled, 'a stream whose copy was resumed is shown only when its sums are put right (L10)');
   const missing = tablesOfPlan(stream.plan).filter((table) => !stream.loadedTables.includes(table));
   assert(missing.length === 0, `a stream is shown only when its copy is complete (L10); missing ${missing.length}`);
   assert(
@@ -141,7 +149,7 @@ function knownStreams(project: ProjectState, numbers: readonly StreamNo[]): Stre
   if (streams.length !== numbers.length) throw new AppError('STORE_FENCED', { internal: 'unknown stream' });
   return streams;
 }
-function streamsInUse(project: ProjectState, numbers: readonly StreamNo[]): StreamState[] {
+export function streamsInUse(project: ProjectState, numbers: readonly StreamNo[]): StreamState[] {
   const streams = knownStreams(project, numbers);
   if (streams.some((stream) => stream.droppedAfter !== undefined))
     throw new AppError('STORE_FENCED', { internal: 'dropped stream' });

@@ -1,10 +1,11 @@
 import type { Clock, LeaseToken, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
-import { checkFrameCommit, checkSnapshotCommit } from '../checks.ts';
+import { checkCopyPlan, checkFrameCommit, checkSnapshotCommit } from '../checks.ts';
 import type { CompactionToken } from '../compaction-port.ts';
 import type { BucketStore } from '../port.ts';
 import * as apply from './apply.ts';
 import { emptyCompaction, memoryCompactionStore } from './compaction.ts';
+import * as copies from './copies.ts';
 import * as generations from './generations.ts';
 import { emptyProject, type ProjectState } from './project-state.ts';
 import * as reads from './reads.ts';
@@ -78,6 +79,22 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
     },
     async setBackfillPoint(project, token, streams, point) {
       generations.setBackfillPoint(held(project, token), streams, point);
+    },
+    async planCopy(project, token, streams, plan) {
+      checkCopyPlan(plan);
+      copies.planCopy(held(project, token), streams, plan);
+    },
+    async readCopy(project, stream) {
+      return copies.readCopy(projects.get(project), stream);
+    },
+    async resumeCopy(project, token, streams, point) {
+      copies.resumeCopy(held(project, token), streams, point);
+    },
+    async readUnsettled(project, request) {
+      return copies.readUnsettled(projects.get(project), request);
+    },
+    async settleCopy(project, token, settlement) {
+      copies.settleCopy(held(project, token), settlement);
     },
     async switchStreams(project, token, epoch, change) {
       generations.switchStreams(held(project, token), { epoch, ...change });

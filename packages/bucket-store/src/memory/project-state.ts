@@ -1,5 +1,6 @@
 import type { BucketId, Checkpoint, Epoch, LeaseToken, Lsn, Position, ShardLeaseToken, StreamNo } from '@sluice/domain';
 import type {
+  CopyRangeRecord,
   MembershipWrite,
   NewStream,
   SourceCondition,
@@ -56,6 +57,10 @@ export interface StreamState extends NewStream {
   /** The greatest LSN that was applied without this generation. */
   readonly appliedBefore: Lsn;
   backfillPoint: Lsn | undefined;
+  /** The newest point of a resumed copy. */
+  copyPoint: Lsn | undefined;
+  isSettled: boolean;
+  ranges: CopyRangeRecord[];
   loadedTables: string[];
   visibleAfter: Lsn | undefined;
   droppedAfter: Lsn | undefined;

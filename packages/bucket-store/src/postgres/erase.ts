@@ -3,7 +3,15 @@ import type { PoolClient } from 'pg';
 import type { Database } from './database.ts';
 
 /** Tables that hold a stream's rows, largest first. */
-const STREAM_TABLES = ['chunk', 'pack', 'membership', 'row_state', 'truncation', 'snapshot_part'] as const;
+const STREAM_TABLES = [
+  'chunk',
+  'pack',
+  'membership',
+  'row_state',
+  'truncation',
+  'snapshot_part',
+  'snapshot_range',
+] as const;
 
 /**
  * Erases what no readable checkpoint shows. Streams are marked in a transaction of their own first: a reader that finds

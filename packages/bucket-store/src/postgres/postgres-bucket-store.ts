@@ -1,5 +1,6 @@
 import type { BucketStore } from '../port.ts';
 import { compactionStoreOf } from './compaction.ts';
+import * as copies from './copies.ts';
 import { Database, type PostgresBucketStoreOptions } from './database.ts';
 import * as epochs from './epochs.ts';
 import * as erase from './erase.ts';
@@ -33,6 +34,12 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
       streams.addStreams(database, project, token, { epoch, streams: added, activatedAt }),
     setBackfillPoint: (project, token, copied, point) =>
       streams.setBackfillPoint(database, project, token, { streams: copied, point }),
+    planCopy: (project, token, copied, plan) => copies.planCopy(database, project, token, { streams: copied, plan }),
+    readCopy: (project, stream) => copies.readCopy(database, project, stream),
+    resumeCopy: (project, token, copied, point) =>
+      copies.resumeCopy(database, project, token, { streams: copied, point }),
+    readUnsettled: (project, request) => copies.readUnsettled(database, project, request),
+    settleCopy: (project, token, settlement) => copies.settleCopy(database, project, token, settlement),
     switchStreams: (project, token, epoch, change) =>
       streams.switchStreams(database, project, token, { epoch, ...change }),
     holdCheckpoints: (project, token, epoch, hold) => epochs.holdCheckpoints(database, project, token, { epoch, hold }),

@@ -19,6 +19,7 @@ const TABLES = [
   'mark',
   'pin',
   'pack',
+  'snapshot_range',
   'chunk',
   'membership',
   'truncation',
@@ -73,6 +74,10 @@ describe('L13: row-level security stands behind every statement', () => {
     await driver.barrier(112, { chunks: [chunk(stream, 1, 'another secret')] });
     const copied = await driver.add('copied');
     await store.setBackfillPoint(owner, driver.token, [copied], lsn(120));
+    await store.planCopy(owner, driver.token, [copied], {
+      table: 'public.items',
+      ranges: [{ lower: undefined, upper: undefined }],
+    });
     await store.applySnapshotPart(driver.part(120, 0, { streams: [copied] }));
     client = new Client({ connectionString: database.url });
     await client.connect();

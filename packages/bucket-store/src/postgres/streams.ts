@@ -90,8 +90,13 @@ export function setBackfillPoint(
       [project, change.streams, change.point],
     );
     await client.query(
-      `update sluice_store.stream set backfill_point = $3, loaded_tables = '{}'
-      where project = $1 and stream = any ($2) and backfill_point is distinct from $3`,
+      `with moved as (
+        update sluice_store.stream
+        set backfill_point = $3, loaded_tables = '{}', copy_point = null, is_settled = true
+        where project = $1 and stream = any ($2) and backfill_point is distinct from $3
+        returning stream
+      )
+      delete from sluice_store.snapshot_range as r using moved as m where r.project = $1 and r.stream = m.stream`,
       [project, change.streams, change.point],
     );
   });
@@ -109,7 +114,7 @@ export function switchStreams(
     const shown = await lockStreams(client, project, show);
     await lockStreams(client, project, drop);
     const barrierLsn = await lockShards(client, project, epoch, 'min');
-    for (const stream of shown) assertReady(stream, epoch, barrierLsn);
+    for (const { stream, copy } of shown) assertReady(stream, copy, { epoch, barrierLsn });
     await assertSettled(client, project, show, barrierLsn);
     const checkpoint = await client.query<{ lsn: string }>(
       `select coalesce(checkpoint_lsn, 0) as lsn from sluice_store.epoch
@@ -136,26 +141,39 @@ export function switchStreams(
   });
 }
 
+interface LockedStream {
+  readonly stream: StreamRecord;
+  readonly copy: { readonly point: Lsn | undefined; readonly isSettled: boolean };
+}
+
 async function lockStreams(
   client: PoolClient,
   project: ProjectId,
   streams: readonly StreamNo[],
-): Promise<StreamRecord[]> {
-  const { rows } = await client.query<StreamRow>(
-    `select ${COLUMNS} from sluice_store.stream
+): Promise<LockedStream[]> {
+  const { rows } = await client.query<StreamRow & { point: string | null; is_settled: boolean }>(
+    `select ${COLUMNS}, coalesce(copy_point, backfill_point) as point, is_settled from sluice_store.stream
     where project = $1 and stream = any ($2) order by stream for no key update`,
     [project, streams],
   );
   if (rows.length !== new Set(streams).size) throw new AppError('STORE_FENCED', { internal: 'unknown stream' });
-  return rows.map(streamFromRow);
+  return rows.map((row) => ({
+    stream: streamFromRow(row),
+    copy: { point: row.point === null ? undefined : lsnFromText(row.point), isSettled: row.is_settled },
+  }));
 }
 
-function assertReady(stream: StreamRecord, epoch: Epoch, barrierLsn: Lsn): void {
+function assertReady(
+  stream: StreamRecord,
+  copy: LockedStream['copy'],
+  { epoch, barrierLsn }: { readonly epoch: Epoch; readonly barrierLsn: Lsn },
+): void {
   assert(stream.epoch === epoch && stream.droppedAfter === undefined, 'a stream of another epoch cannot be shown');
   assert(
-    stream.backfillPoint !== undefined && stream.backfillPoint <= barrierLsn,
-    'a stream is shown only when everything up to its back-fill point is applied (L10)',
+    copy.point !== undefined && copy.point <= barrierLsn,
+    'a stream is shown only when everything up to the newest point of its copy is applied (L10)',
   );
+  assert(copy.isSettled, 'a stream whose copy was resumed is shown only when its sums are put right (L10)');
   const missing = tablesOfPlan(stream.plan).filter((table) => !stream.loadedTables.includes(table));
   assert(missing.length === 0, `a stream is shown only when its copy is complete (L10); missing ${missing.length}`);
 }

@@ -119,10 +119,38 @@ function randomStep(random: SeededRandom): Step {
           pointLsn: point,
           table: 'public.t',
         },
-        ...{ part: random.int(0, 2), last: random.chance(0.4), chunks: chunks(of) },
+        ...{ part: random.int(0, 1) * 65_536 + random.int(0, 2), last: random.chance(0.4), chunks: chunks(of) },
         ...{ memberships: members(of, { lsn: point, seq: 0 }), issues: [] },
       };
       return (store) => store.applySnapshotPart(part);
+    },
+    () => {
+      const of = [...new Set(streams())];
+      const ranges = [undefined, ['k']].map((bound) => ({ lower: bound, upper: bound }));
+      const plan = { table: 'public.t', ranges: ranges.slice(random.int(0, 1)) };
+      return (store) => store.planCopy(project, token, of, plan);
+    },
+    () => {
+      const [of, point] = [[...new Set(streams())], lsn(random.int(9, 25) * 10)];
+      return (store) => store.resumeCopy(project, token, of, point);
+    },
+    () => {
+      const stream = random.int(1, 6) as StreamNo;
+      const rowsDelta = random.int(-2, 2);
+      const correction = { bucket: bucketId(random.int(1, 3)), rowsDelta, checksumDelta: 2n ** 63n + 5n };
+      const settlement = { stream, corrections: random.chance(0.5) ? [correction] : [], last: random.chance(0.7) };
+      return (store) => store.settleCopy(project, token, settlement);
+    },
+    () => {
+      const request = {
+        ...{ stream: random.int(1, 6) as StreamNo, through: lsn(random.int(10, 30) * 10) },
+        ...{ after: random.chance(0.5) ? bucketId(1) : undefined, bucketsMax: random.int(1, 3) },
+      };
+      return (store) => store.readUnsettled(project, request);
+    },
+    () => {
+      const stream = random.int(1, 6) as StreamNo;
+      return (store) => store.readCopy(project, stream);
     },
     () => {
       const rowsMax = random.pick([1, 1000]);

@@ -1,5 +1,6 @@
 import { SEQ_SNAPSHOT } from '@sluice/domain';
 import { describe, expect, test } from 'vitest';
+import { PARTS_PER_RANGE } from '../port.ts';
 import type { SuiteContext } from './conformance.ts';
 import { chunk, lsn, member, StoreDriver } from './store-driver.ts';
 
@@ -10,6 +11,24 @@ export function describeSnapshots(context: SuiteContext): void {
     await driver.add();
     await driver.store.setBackfillPoint(driver.project, driver.token, driver.streams, lsn(100));
     return driver;
+  };
+
+  const ranges = [
+    { lower: undefined, upper: ['m', 'µ'] },
+    { lower: ['m', 'µ'], upper: undefined },
+  ];
+  const planned = async (): Promise<StoreDriver> => {
+    const driver = await loading();
+    const { store, project, token, streams } = driver;
+    await store.planCopy(project, token, streams, { table: 'public.items', ranges });
+    return driver;
+  };
+  /** The points of the planned ranges, which come back as they were given. */
+  const points = async ({ store, project, streams }: StoreDriver) => {
+    const records = await store.readCopy(project, streams[0] as never);
+    const expected = ranges.map((range, i) => ({ table: 'public.items', range: i, ...range }));
+    expect(records.map(({ point: _, ...record }) => record)).toEqual(records.length === 0 ? [] : expected);
+    return records.map(({ point }) => point);
   };
 
   describe('copies', () => {
@@ -95,6 +114,86 @@ export function describeSnapshots(context: SuiteContext): void {
       expect(await store.applySnapshotPart(again)).toBe('applied');
       expect(await driver.read(stream, [1], { through: 300 })).toEqual(['again']);
       expect((await store.readStreams(project))[0]?.loadedTables).toEqual(['public.items']);
+    });
+
+    test('L10: a range is done with its last part, and a table is loaded with its last range, in any order', async () => {
+      const driver = await planned();
+      const { store, project, token } = driver;
+      const [stream] = driver.streams as [never];
+      const range = (number: number, part: number, last = false) =>
+        driver.part(100, number * PARTS_PER_RANGE + part, { last, chunks: [chunk(stream, 1, `${number} ${part}`)] });
+      const loaded = async () => (await store.readStreams(project))[0]?.loadedTables;
+      expect(await points(driver)).toEqual([undefined, undefined]);
+      await store.applySnapshotPart(range(1, 1, true));
+      await store.applySnapshotPart(range(1, 0));
+      expect(await points(driver)).toEqual([undefined, lsn(100)]);
+      expect(await loaded()).toEqual([]);
+      expect(await store.applySnapshotPart(range(1, 0))).toBe('skipped');
+      await store.applySnapshotPart(range(0, 0, true));
+      expect(await points(driver)).toEqual([lsn(100), lsn(100)]);
+      expect(await loaded()).toEqual(['public.items']);
+      expect(await driver.read(stream, [1], { through: 100 })).toEqual(['0 0', '1 0', '1 1']);
+      await expect(store.planCopy(project, token, [stream], { table: 'public.items', ranges })).rejects.toThrow('once');
+    });
+
+    test('L10: what is left is copied under a newer point, what is done stays, and parts of the older point are refused', async () => {
+      const driver = await planned();
+      const { store, project, token } = driver;
+      const [stream] = driver.streams as [never];
+      const part = (point: number, number: number) =>
+        driver.part(point, number * PARTS_PER_RANGE, { last: true, chunks: [chunk(stream, 1, `${point} ${number}`)] });
+      await store.applySnapshotPart(part(100, 1));
+      await expect(store.resumeCopy(project, token, [stream], lsn(100))).rejects.toThrow('newer point');
+      await store.resumeCopy(project, token, [stream], lsn(200));
+      await expect(store.applySnapshotPart(part(100, 0))).rejects.toMatchObject({ code: 'STORE_FENCED' });
+      await expect(store.applySnapshotPart(part(200, 1))).rejects.toThrow();
+      await store.applySnapshotPart(part(200, 0));
+      expect(await points(driver)).toEqual([lsn(200), lsn(100)]);
+      await driver.barrier(150);
+      await expect(driver.switchTo([stream])).rejects.toThrow('newest point');
+      await driver.barrier(200);
+      await expect(driver.switchTo([stream])).rejects.toThrow('sums');
+      await store.settleCopy(project, token, { stream, corrections: [], last: true });
+      await driver.switchTo([stream]);
+      expect(await driver.read(stream, [1], { through: 200 })).toEqual(['100 1', '200 0']);
+    });
+
+    test('L9: corrections add to the sums, each time they are written; buckets of one copied range need none', async () => {
+      const driver = await planned();
+      const { store, project, token } = driver;
+      const [stream] = driver.streams as [never];
+      const [copied, streamed, both] = [chunk(stream, 1, 'c'), chunk(stream, 2, 's'), chunk(stream, 3, 'b')];
+      await store.applySnapshotPart(driver.part(100, PARTS_PER_RANGE, { last: true, chunks: [copied, both] }));
+      await driver.barrier(110, { chunks: [streamed] });
+      await store.resumeCopy(project, token, [stream], lsn(200));
+      await store.applySnapshotPart(driver.part(200, 0, { last: true, chunks: [both] }));
+      await driver.barrier(200);
+      const request = { stream, through: lsn(200), after: undefined, bucketsMax: 10 };
+      expect(await store.readUnsettled(project, request)).toEqual([
+        { bucket: streamed.bucket, ops: 1 },
+        { bucket: both.bucket, ops: 2 },
+      ]);
+      expect(await store.readUnsettled(project, { ...request, bucketsMax: 1 })).toHaveLength(1);
+      expect(await store.readUnsettled(project, { ...request, after: streamed.bucket })).toHaveLength(1);
+      const correction = { bucket: both.bucket, rowsDelta: -1, checksumDelta: 2n ** 64n - 1n };
+      await store.settleCopy(project, token, { stream, corrections: [correction], last: false });
+      await expect(driver.switchTo([stream])).rejects.toThrow('sums');
+      const more = [{ ...correction, rowsDelta: 3, checksumDelta: 2n ** 63n }];
+      await store.settleCopy(project, token, { stream, corrections: more, last: true });
+      await driver.switchTo([stream]);
+      const ref = { stream, bucket: both.bucket };
+      const sums = await store.readSums(project, [ref], lsn(200));
+      expect(sums.get(both.bucket)).toEqual({ rows: 4, checksum: 1n + 2n ** 63n });
+      await expect(
+        store.settleCopy(project, (token + 1n) as never, { stream, corrections: [], last: true }),
+      ).rejects.toMatchObject({ code: 'STORE_FENCED' });
+    });
+
+    test('L11: a new back-fill point forgets the ranges of the one before', async () => {
+      const driver = await planned();
+      const { store, project, token } = driver;
+      await store.setBackfillPoint(project, token, driver.streams, lsn(300));
+      expect(await points(driver)).toEqual([]);
     });
 
     test('L5: nothing is copied into a visible, dropped or unknown stream', async () => {

@@ -1,5 +1,6 @@
 import type { BucketStore, SourceCondition } from '@sluice/bucket-store';
 import type { Clock, LeaseToken, ProjectId } from '@sluice/domain';
+import type { CopyStatus } from '../copy-progress.ts';
 
 /** Progress is written at most this often. */
 const progressIntervalMs = 500;
@@ -43,9 +44,12 @@ export class ConditionWriter {
     this.base = { state: 'loading', code, details, rowsDone: 0, rowsEstimate: 0 };
     return this.write(this.base);
   }
-  async progress(rowsDone: number, rowsEstimate: number): Promise<void> {
+  async progress(status: CopyStatus): Promise<void> {
     if (this.base.state !== 'loading') return;
-    this.base = { ...this.base, rowsDone, rowsEstimate };
+    const { rowsDone, rowsEstimate, bytesDone, bytesEstimate, secondsLeft } = status;
+    const { secondsLeft: _, ...before } = this.base.details;
+    const details = { ...before, bytesDone, bytesEstimate, ...(secondsLeft === undefined ? {} : { secondsLeft }) };
+    this.base = { ...this.base, details, rowsDone, rowsEstimate };
     const nowMs = this.clock.monotonicMs();
     if (nowMs - this.progressAtMs < progressIntervalMs) return;
     this.progressAtMs = nowMs;

@@ -117,6 +117,16 @@ export async function readSlotState(session: SourceSession, slot: string): Promi
   );
 }
 
+/** Bytes of WAL that the slot's reader has not confirmed yet; 0 without the slot. @throws AppError */
+export async function readConfirmedLag(session: SourceSession, slot: string): Promise<number> {
+  const [row] = await session.query<{ bytes: number | null }>(
+    `SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn)::float8 AS bytes
+    FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`,
+    [slot],
+  );
+  return row?.bytes ?? 0;
+}
+
 /** Ends whoever still streams from the slot. Only after fencing: the other one may be alive. @throws AppError */
 export async function terminateHolder(session: SourceSession, slot: string): Promise<void> {
   await session.query(

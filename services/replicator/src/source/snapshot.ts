@@ -1,3 +1,4 @@
+import type { KeyRange } from '@sluice/bucket-store';
 import { ByteWriter } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import { appendRecord } from '@sluice/op-queue';
@@ -5,17 +6,21 @@ import { appendRelationMessage, insertFromCopyLine, type RelationMessage } from 
 import type { SourceTable } from '@sluice/sync-rules';
 import { to as copyTo } from 'pg-copy-streams';
 import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import { type KeyedTable, rangeCondition, readTableKey } from './key-ranges.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { quoteIdentifier, quoteLiteral, quoteTable } from './quote.ts';
 import { sourceError } from './source-error.ts';
 
 /** A table as a copy finds it, described as the stream would describe it. */
-export interface SnapshotTable extends SourceTable {
+export interface SnapshotTable extends SourceTable, KeyedTable {
   readonly relation: Omit<RelationMessage, 'kind'>;
-  /** What stands after FROM: the table without those that inherit from it, but with its partitions. */
-  readonly from: string;
-  /** The planner's estimate, -1 when the table was never analysed. */
+  /** The planner's estimate, or a guess from the table's size when it was never analysed. */
   readonly rowsEstimate: number;
+}
+
+/** Sessions that see the source exactly as of one consistent point, side by side. */
+export interface Snapshot extends AsyncDisposable {
+  readonly sessions: readonly SourceSession[];
 }
 
 /** A piece of a table's copy: records as in a frame, one `R` and then `I` messages. */
@@ -28,19 +33,33 @@ export interface CopiedPart {
 }
 
 /**
- * Opens a session that sees the source exactly as of the exported snapshot. Must be called before the next command on the
+ * Opens sessions that see the source exactly as of the exported snapshot. Must have settled before the next command on the
  * session that exported it. @throws AppError
  */
-export async function openSnapshot(connection: SourceConnection, snapshot: string): Promise<SourceSession> {
-  const session = await openSession(connection);
+export async function openSnapshot(
+  connection: SourceConnection,
+  { snapshot, sessions: count }: { readonly snapshot: string; readonly sessions: number },
+): Promise<Snapshot> {
+  const opened = await Promise.allSettled(Array.from({ length: count }, () => openSession(connection)));
+  const sessions = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const close = async (): Promise<void> => {
+    await Promise.all(sessions.map((session) => session[Symbol.asyncDispose]()));
+  };
   try {
-    await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
-    await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot)}`);
-    return session;
+    // A role with few connections left copies with those that it gets.
+    const [first] = opened;
+    if (sessions.length === 0 && first?.status === 'rejected') throw first.reason;
+    await Promise.all(sessions.map((session) => importSnapshot(session, snapshot)));
+    return { sessions, [Symbol.asyncDispose]: close };
   } catch (error) {
-    await session[Symbol.asyncDispose]();
+    await close();
     throw error;
   }
+}
+
+async function importSnapshot(session: SourceSession, snapshot: string): Promise<void> {
+  await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
+  await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot)}`);
 }
 
 interface DescribedColumn {
@@ -67,6 +86,9 @@ LEFT JOIN pg_catalog.pg_attribute a
 WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')
 ORDER BY a.attnum`;
 
+/** Of a table that was never analysed. */
+const guessedRowBytes = 128;
+
 /**
  * Describes a table within a snapshot session and keeps it from being altered until that session ends.
  * @throws AppError SCHEMA_CHANGED when it was dropped, or dropped and made again, since the snapshot.
@@ -82,30 +104,34 @@ export async function describeTable(session: SourceSession, table: SourceTable):
     name === null ? [] : [{ name, typeOid, typmod, key: true }],
   );
   const { schema, name } = table;
+  const keyed = await readTableKey(session, first.oid);
   return {
     schema,
     name,
     from: first.isPartitioned ? quoted : `ONLY ${quoted}`,
-    rowsEstimate: first.rowsEstimate,
+    ...keyed,
+    rowsEstimate: first.rowsEstimate > 0 ? first.rowsEstimate : Math.ceil(keyed.bytes / guessedRowBytes),
     relation: { oid: first.oid, schema, name, replicaIdentity: 'f', columns },
   };
 }
 
-export interface CopyTableOptions {
+export interface CopyRangeOptions {
   readonly table: SnapshotTable;
+  readonly range: KeyRange;
   /** A part is closed at the first row beyond it. */
   readonly partBytesMax: number;
   /** Largest row, in bytes of its values as they stand in a message. */
   readonly rowBytesMax: number;
 }
 
-/** Copies a table within a snapshot session, in parts; the last one may have no rows. @throws AppError */
-export async function* copyTable(
+/** Copies a range of a table within a snapshot session, in parts; the last one may have no rows. @throws AppError */
+export async function* copyRange(
   session: SourceSession,
-  { table, partBytesMax, rowBytesMax }: CopyTableOptions,
+  { table, range, partBytesMax, rowBytesMax }: CopyRangeOptions,
 ): AsyncGenerator<CopiedPart, void, undefined> {
   const columns = table.relation.columns.map((column) => quoteIdentifier(column.name)).join(', ');
-  const stream = session.client.query(copyTo(`COPY (SELECT ${columns} FROM ${table.from}) TO STDOUT`));
+  const rows = `SELECT ${columns} FROM ${table.from}${rangeCondition(table.key, range)}`;
+  const stream = session.client.query(copyTo(`COPY (${rows}) TO STDOUT`));
   const part = new PartWriter(table, rowBytesMax);
   const lines = new LineSplitter(rowBytesMax * 2 + table.relation.columns.length * 2, part);
   try {
