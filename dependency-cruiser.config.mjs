@@ -6,7 +6,19 @@ const layers = [
   ['domain', 'errors'],
   ['pg-values'],
   ['protocol', 'pgoutput', 'sync-rules'],
-  ['bucket-store', 'op-queue', 'database', 'config', 'egress', 'telemetry', 'embedded-postgres', 'api-client'],
+  [
+    'bucket-store',
+    'op-queue',
+    'database',
+    'config',
+    'egress',
+    'telemetry',
+    'embedded-postgres',
+    'api-client',
+    'membership',
+    'source-steps',
+  ],
+  ['project-directory'],
 ];
 /** The rooms that decide and do nothing else: bytes, rows and rules in, values out. */
 const pure = ['domain', 'errors', 'pg-values', 'protocol', 'pgoutput', 'sync-rules'];

@@ -2,10 +2,12 @@ import path from 'node:path';
 import { Secret } from '@sluice/config';
 import { createControlPlane, type SourceProvisioner } from '@sluice/control-plane';
 import { type Clock, parseProjectId } from '@sluice/domain';
+import { controlDirectory } from '@sluice/gateway';
+import { compileDeployed, reportSources } from '@sluice/project-directory';
+import { sourceOf } from '@sluice/replicator';
 import type { Logger } from '@sluice/telemetry';
 import pg from 'pg';
 import { Closers } from './closers.ts';
-import { compileDeployed } from './compile-deployed.ts';
 import type { AllInOneConfig } from './config.ts';
 import { createDataPlane, type DataPlane } from './data-plane.ts';
 import { DEMO_CREW } from './demo/crew.ts';
@@ -13,10 +15,8 @@ import { createManagementApi } from './demo/management-api.ts';
 import { DEMO_AUDIENCE, DEMO_ISSUER, provisionDemo } from './demo/provision.ts';
 import { seedTenant } from './demo/seed.ts';
 import { SimulatorSwitch } from './demo/simulator-switch.ts';
-import { gatewayDirectory, sourceOf } from './directories.ts';
 import { type LocalSecrets, readOrMakeSecrets } from './embedded/secrets.ts';
 import { ensureDatabase, startServers } from './embedded/servers.ts';
-import { reportSources } from './report-sources.ts';
 import { startDemoServer } from './web/demo-server.ts';
 import { portFrom } from './web/port-from.ts';
 
@@ -207,7 +207,7 @@ async function joinPlanes(
       compileDeployed((await controlPlane.directory.activeRulesOf(project))?.yaml, catalog),
     // One process per home folder, which the embedded servers see to.
     holder: 'all-in-one',
-    directory: gatewayDirectory(controlPlane.directory),
+    directory: controlDirectory(controlPlane.directory),
     gateway: {
       port: await portFrom(config.SLUICE_GATEWAY_PORT),
       allowedOrigins: places.origins,

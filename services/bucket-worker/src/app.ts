@@ -23,6 +23,8 @@ export interface BucketWorkerOptions {
   readonly holder?: string | undefined;
   /** How long a shard's lease lives without being renewed, milliseconds. */
   readonly leaseTtlMs?: number | undefined;
+  /** Told whenever a shard's lease was taken here, and when it was lost or given back. */
+  readonly onLease?: ((project: ProjectId, shard: number, isHeld: boolean) => void) | undefined;
 }
 
 export interface BucketWorker {
@@ -72,12 +74,14 @@ export function createBucketWorker(options: BucketWorkerOptions): BucketWorker {
         ).catch(unlessAborted(signal));
         if (!lease) break;
         events.started(project, shard);
+        options.onLease?.(project, shard, true);
         try {
           await apply({ project, shard }, lease, signal);
         } catch (error) {
           if (!isShardLost(error)) throw error;
         } finally {
           await lease.release();
+          options.onLease?.(project, shard, false);
         }
         if (!signal.aborted) events.lost(project, shard);
       }

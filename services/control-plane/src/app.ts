@@ -7,16 +7,16 @@ import {
   watchProjectChanges,
 } from '@sluice/database';
 import type { Clock } from '@sluice/domain';
+import { createProjectDirectory, type ProjectDirectory } from '@sluice/project-directory';
+import type { SourceProvisioner } from '@sluice/source-steps';
 import { parseAndCompile } from '@sluice/sync-rules';
 import { createMetrics, type Logger, type Metrics } from '@sluice/telemetry';
 import type { ControlPlaneConfig } from './config.ts';
-import { createProjectDirectory, type ProjectDirectory } from './directory/project-directory.ts';
 import { controlPlaneEvents } from './events.ts';
 import { createHttpApp } from './http/http-app.ts';
 import { JOB_TIMINGS, type JobTimings, openJobQueue } from './jobs/job-queue.ts';
 import { Provisioning } from './jobs/provisioning.ts';
 import type { JobRunner } from './jobs/run-provisioning-job.ts';
-import type { SourceProvisioner } from './jobs/source-steps.ts';
 
 export interface ControlPlaneOptions {
   readonly config: ControlPlaneConfig;

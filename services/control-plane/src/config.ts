@@ -28,7 +28,8 @@ export const configDefinition = defineConfig({
     schemes: ['redis', 'rediss'],
     secret: true,
     optional: true,
-    meaning: 'Redis for the job queue; without it the queue lives in the control database.',
+    meaning:
+      'Redis for the job queue and for steps that replicators do; without it the queue lives in the control database, and no replicator is joined.',
   },
   SOURCE_HOSTS: {
     type: 'choice',

@@ -1,13 +1,10 @@
 export type { ProjectChange, SourceFinding } from '@sluice/database';
-export { type ControlPlane, type ControlPlaneOptions, createControlPlane } from './app.ts';
-export type { ControlPlaneConfig } from './config.ts';
 export type {
   ClientAuth,
   ProjectDirectory,
   ProjectListing,
   SourceConnection,
-} from './directory/project-directory.ts';
-export { controlPlaneLogFields } from './events.ts';
+} from '@sluice/project-directory';
 export type {
   ApplyProgress,
   ApplyStep,
@@ -15,4 +12,7 @@ export type {
   ProvisioningProject,
   RulesToApply,
   SourceProvisioner,
-} from './jobs/source-steps.ts';
+} from '@sluice/source-steps';
+export { type ControlPlane, type ControlPlaneOptions, createControlPlane } from './app.ts';
+export type { ControlPlaneConfig } from './config.ts';
+export { controlPlaneLogFields } from './events.ts';

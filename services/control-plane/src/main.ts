@@ -1,11 +1,13 @@
+import { createRedisWakeUps } from '@sluice/op-queue';
+import { createRemoteProvisioner } from '@sluice/source-steps';
 import { createLogger, createMetrics, runUntilSignal, systemClock } from '@sluice/telemetry';
 import { createControlPlane } from './app.ts';
 import { readConfig } from './config.ts';
 import { controlPlaneLogFields } from './events.ts';
 
 /**
- * The control plane as a process of its own. No replicator is joined to it here, so it keeps and shows jobs, and another
- * process that shares its queue runs them.
+ * The control plane as a process of its own. With a Redis, replicator processes do its steps on the sources, and the
+ * gateways hear of changed projects from it; without one nobody is joined to it, so it keeps and shows jobs.
  */
 const { LOG_LEVEL, ...config } = readConfig();
 const clock = systemClock;
@@ -14,10 +16,20 @@ const logger = createLogger({ service: 'control-plane', level: LOG_LEVEL, clock,
 await runUntilSignal(
   async (signal) => {
     const metrics = createMetrics({ service: 'control-plane', processMetrics: true });
-    const controlPlane = await createControlPlane({ config, provisioner: undefined, logger, clock, metrics });
+    const url = config.REDIS_URL?.reveal();
+    const onError = (error: unknown): void => logger.warn('redis is in trouble', { error });
+    const provisioner = url === undefined ? undefined : createRemoteProvisioner({ redisUrl: url, clock, onError });
+    const wakeUps = url === undefined ? undefined : await createRedisWakeUps({ url, clock, onTrouble: onError });
+    const controlPlane = await createControlPlane({ config, provisioner, logger, clock, metrics });
+    const unsubscribe = controlPlane.directory.onProjectChanged((change) => {
+      if (change.kind === 'project') wakeUps?.publish({ kind: 'project', project: change.projectId });
+    });
     await controlPlane.listen();
     await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     await controlPlane.close();
+    unsubscribe();
+    await provisioner?.close();
+    await wakeUps?.close();
   },
   { logger, clock },
 );

@@ -161,8 +161,28 @@ export const configDefinition = defineConfig({
   },
   SLUICE_GATEWAY_PROJECTS_FILE: {
     type: 'string',
+    optional: true,
     meaning:
-      'JSON file, readable by its owner only, of the projects that this gateway serves and how their tokens are verified.',
+      'JSON file, readable by its owner only, of the projects that this gateway serves and how their tokens are verified; instead of a control database.',
+  },
+  CONTROL_DATABASE_URL: {
+    type: 'url',
+    schemes: ['postgres', 'postgresql'],
+    secret: true,
+    optional: true,
+    meaning: 'The control database: which projects there are and how their tokens are verified.',
+  },
+  CONTROL_KEY_FILE: {
+    type: 'string',
+    optional: true,
+    meaning: "The control plane's file of key-encryption keys, for the shared secrets of tokens.",
+  },
+  REDIS_URL: {
+    type: 'url',
+    schemes: ['redis', 'rediss'],
+    secret: true,
+    optional: true,
+    meaning: 'Redis, which tells of new checkpoints; without it the store is asked every 100 ms.',
   },
   BUCKET_STORE_URL: {
     type: 'url',
@@ -186,12 +206,14 @@ export const configDefinition = defineConfig({
   },
 });
 
+export type GatewaySettings = ConfigOf<typeof configDefinition>;
+
 /** The only reader of this service's environment. */
-export function readConfig(): ConfigOf<typeof configDefinition> {
+export function readConfig(): GatewaySettings {
   return configDefinition.read(process.env);
 }
 
-export function gatewayConfigFrom(settings: ConfigOf<typeof configDefinition>): GatewayConfig {
+export function gatewayConfigFrom(settings: GatewaySettings): GatewayConfig {
   return {
     ...defaultGatewayConfig,
     host: settings.SLUICE_GATEWAY_HOST,

@@ -5,6 +5,7 @@ export {
   type GatewayStats,
 } from './app.ts';
 export type { ClientAuth, ProjectDirectory, ServedProject } from './authenticate/client-auth.ts';
+export { controlDirectory } from './authenticate/control-directory.ts';
 export {
   defaultGatewayConfig,
   defaultSessionLimits,

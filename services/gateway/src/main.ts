@@ -1,40 +1,107 @@
 import { createPostgresBucketStore } from '@sluice/bucket-store';
-import { createMemoryWakeUps } from '@sluice/op-queue';
-import { createLogger, createMetrics, runUntilSignal, startHealthServer, systemClock } from '@sluice/telemetry';
+import { ConfigError } from '@sluice/config';
+import { type Clock, parseProjectId } from '@sluice/domain';
+import { createMemoryWakeUps, createRedisWakeUps } from '@sluice/op-queue';
+import { connectDirectory } from '@sluice/project-directory';
+import {
+  createLogger,
+  createMetrics,
+  type Logger,
+  runUntilSignal,
+  startHealthServer,
+  systemClock,
+} from '@sluice/telemetry';
 import { createGateway } from './app.ts';
+import type { ProjectDirectory } from './authenticate/client-auth.ts';
+import { controlDirectory } from './authenticate/control-directory.ts';
 import { projectsFileDirectory } from './authenticate/projects-file.ts';
-import { gatewayConfigFrom, readConfig } from './config.ts';
+import { type GatewaySettings, gatewayConfigFrom, readConfig } from './config.ts';
 
 /** Without wake-ups from another process, how often to look for a new checkpoint. */
-const POLL_MS = 100;
+const ALONE_POLL_MS = 100;
+const CONTROL_CONNECTIONS_MAX = 5;
+/** The store answers a question about any project, or it is out of reach. */
+const ANY_PROJECT = parseProjectId(1);
 
-/** The gateway as a process of its own: it reads the bucket store and nothing else, and finds new checkpoints by polling. */
+/** The gateway as a process of its own. It keeps nothing: any gateway serves any client. */
 const settings = readConfig();
 const clock = systemClock;
 const logger = createLogger({ service: 'gateway', level: settings.LOG_LEVEL, clock });
+await runUntilSignal((signal) => runProcess(settings, { clock, logger }, signal), { logger, clock });
 
-await runUntilSignal(
-  async (signal) => {
-    const metrics = createMetrics({ service: 'gateway', processMetrics: true });
-    const store = createPostgresBucketStore({
-      url: settings.BUCKET_STORE_URL.reveal(),
-      poolMax: settings.BUCKET_STORE_CONNECTIONS_MAX,
+async function runProcess(
+  config: GatewaySettings,
+  by: { readonly clock: Clock; readonly logger: Logger },
+  signal: AbortSignal,
+): Promise<void> {
+  const metrics = createMetrics({ service: 'gateway', processMetrics: true });
+  const store = createPostgresBucketStore({
+    url: config.BUCKET_STORE_URL.reveal(),
+    poolMax: config.BUCKET_STORE_CONNECTIONS_MAX,
+  });
+  const projects = await openProjects(config, by);
+  const redis = config.REDIS_URL && (await openWakeUps(config.REDIS_URL.reveal(), by));
+  const gateway = createGateway({
+    store,
+    wakeUps: redis ?? createMemoryWakeUps(),
+    ...by,
+    metrics,
+    directory: projects.directory,
+    config: { ...gatewayConfigFrom(config), ...(redis ? {} : { pollMs: ALONE_POLL_MS }) },
+  });
+  await gateway.listen();
+  const health = await startHealthServer({
+    port: config.SLUICE_GATEWAY_HEALTH_PORT,
+    metrics,
+    checks: {
+      process: () => (signal.aborted ? 'draining' : undefined),
+      store: async () => void (await store.readSource(ANY_PROJECT)),
+      projects: () => projects.notReady(),
+      // Settled only while Redis answers.
+      ...(redis ? { redis: () => redis.settled() as Promise<undefined> } : {}),
+    },
+  });
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+  await gateway.close();
+  await redis?.close();
+  await projects.close();
+  await store.close();
+  await health[Symbol.asyncDispose]();
+}
+
+interface Projects {
+  readonly directory: ProjectDirectory;
+  notReady(): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+/** Projects from the control database, or from a file. @throws ConfigError when neither is set */
+async function openProjects(
+  { CONTROL_DATABASE_URL, CONTROL_KEY_FILE, SLUICE_GATEWAY_PROJECTS_FILE }: GatewaySettings,
+  by: { readonly clock: Clock; readonly logger: Logger },
+): Promise<Projects> {
+  if (CONTROL_DATABASE_URL && CONTROL_KEY_FILE !== undefined) {
+    const control = await connectDirectory({
+      databaseUrl: CONTROL_DATABASE_URL.reveal(),
+      keyFile: CONTROL_KEY_FILE,
+      connectionsMax: CONTROL_CONNECTIONS_MAX,
+      clock: by.clock,
+      onWatchLost: (error) => by.logger.warn('changes of projects are not told of', { error }),
     });
-    const gateway = createGateway({
-      store,
-      wakeUps: createMemoryWakeUps(),
-      clock,
-      logger,
-      metrics,
-      directory: projectsFileDirectory(settings.SLUICE_GATEWAY_PROJECTS_FILE),
-      config: { ...gatewayConfigFrom(settings), pollMs: POLL_MS },
-    });
-    const health = await startHealthServer({ port: settings.SLUICE_GATEWAY_HEALTH_PORT, checks: {}, metrics });
-    await gateway.listen();
-    await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-    await gateway.close();
-    await health[Symbol.asyncDispose]();
-    await store.close();
-  },
-  { logger, clock },
-);
+    return { ...control, directory: controlDirectory(control.directory) };
+  }
+  if (SLUICE_GATEWAY_PROJECTS_FILE === undefined) {
+    const problem = 'is required, with CONTROL_KEY_FILE, or else SLUICE_GATEWAY_PROJECTS_FILE';
+    throw new ConfigError([{ key: 'CONTROL_DATABASE_URL', problem }]);
+  }
+  const directory = projectsFileDirectory(SLUICE_GATEWAY_PROJECTS_FILE);
+  return { directory, notReady: async () => undefined, close: async () => {} };
+}
+
+function openWakeUps(url: string, by: { readonly clock: Clock; readonly logger: Logger }) {
+  return createRedisWakeUps({
+    url,
+    clock: by.clock,
+    onTrouble: (error) => by.logger.warn('redis is in trouble', { error, code: error.code }),
+  });
+}

@@ -23,6 +23,8 @@ export interface ReplicatorOptions
    * was killed take its leases back at once, and is only safe where two of them cannot run at a time.
    */
   readonly holder?: string;
+  /** Told whenever a project's lease was taken here, and when it was lost or given back. */
+  readonly onLease?: (project: ProjectId, isHeld: boolean) => void;
 }
 
 export interface Deployment {
@@ -37,9 +39,15 @@ export interface Replicator {
   readCatalog(connection: SourceConnection): Promise<Catalog>;
   /**
    * Makes the rules the ones that serve; resolves when they do. May be called again after it failed or the process ended: what
-   * was half done is dropped and done anew. Works with or without `run` for the project. @throws AppError
+   * was half done is dropped and done anew. Works with or without `run` for the project. Aborted, it rejects and is not begun
+   * any more. @throws AppError
    */
-  deploy(project: ProjectId, deployment: Deployment, onProgress?: (progress: DeployProgress) => void): Promise<void>;
+  deploy(
+    project: ProjectId,
+    deployment: Deployment,
+    onProgress?: (progress: DeployProgress) => void,
+    signal?: AbortSignal,
+  ): Promise<void>;
   /** Holds the source's lease and streams it until aborted; resolves when fully stopped. One call per project at a time. */
   run(project: ProjectId, signal: AbortSignal): Promise<void>;
   /** Ends every run and fails deployments that are not complete; resolves when nothing works on any source any more. */
@@ -61,6 +69,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
     heartbeatMs,
     events: createReplicatorEvents(logger),
     compileRules: options.compileRules,
+    leaseChanged: options.onLease ?? (() => {}),
     tuning: { ...DEFAULT_TUNING, ...options.tuning },
     faultPoint: async (name) => faultPoint?.(name),
     random: systemRandom,
@@ -88,8 +97,9 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
   return {
     preflight,
     readCatalog,
-    deploy(project, { rules, rulesVersion }, onProgress = () => {}) {
-      return withRunner(project, ({ jobs }) => jobs.request({ plans: rules.streams, rulesVersion, onProgress }));
+    deploy(project, { rules, rulesVersion }, onProgress = () => {}, signal) {
+      const wanted = { plans: rules.streams, rulesVersion, onProgress };
+      return withRunner(project, ({ jobs }) => jobs.request(wanted, signal));
     },
     run(project, signal) {
       return withRunner(project, ({ ended }) => Promise.race([ended, aborted(signal)]));

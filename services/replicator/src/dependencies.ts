@@ -20,6 +20,8 @@ export interface Dependencies {
    * copied again. Undefined while no rules are deployed. @throws AppError SCHEMA_CHANGED when they no longer fit
    */
   readonly compileRules: ((project: ProjectId, catalog: Catalog) => Promise<CompiledRules | undefined>) | undefined;
+  /** Told when the project's lease was taken by this process, and when it has it no more. */
+  readonly leaseChanged: (project: ProjectId, isHeld: boolean) => void;
   /** An idle source gets a heartbeat this often, milliseconds. */
   readonly heartbeatMs: number;
   readonly tuning: Tuning;

@@ -27,8 +27,11 @@ export class DeployJobs {
   private isTouched = false;
   private wake = (): void => {};
 
-  /** Resolves when the streams are live. @throws what kept them from it */
-  request(job: Pick<DeployJob, 'plans' | 'rulesVersion' | 'onProgress'>): Promise<void> {
+  /**
+   * Resolves when the streams are live. Aborted, it is no longer asked for: it is not begun, and nobody waits for what has
+   * begun. @throws what kept them from it
+   */
+  request(job: Pick<DeployJob, 'plans' | 'rulesVersion' | 'onProgress'>, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const { plans, rulesVersion, onProgress } = job;
       const deploy: DeployJob = {
@@ -43,6 +46,12 @@ export class DeployJobs {
           else reject(error);
         },
       };
+      const withdraw = (): void => deploy.settle(new AppError('REPLICATOR_STOPPED'));
+      if (signal?.aborted) {
+        withdraw();
+        return;
+      }
+      signal?.addEventListener('abort', withdraw, { once: true });
       this.deploys.push(deploy);
       this.wake();
     });

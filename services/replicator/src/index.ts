@@ -2,4 +2,5 @@ export { createReplicator, type Deployment, type Replicator, type ReplicatorOpti
 export type { DeployProgress } from './deploy-jobs.ts';
 export { type SourceConnection, sourceConnectionFromUrl } from './source/connection.ts';
 export type { CheckResult } from './source/preflight.ts';
+export { sourceOf } from './source-of.ts';
 export type { Tuning } from './tuning.ts';

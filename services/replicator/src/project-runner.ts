@@ -72,6 +72,7 @@ export class ProjectRunner {
         lease = await waitForLease({ store, project, clock, holder, ttlMs: tuning.leaseTtlMs }, signal);
         if (!lease) return;
         events.leaseTaken(project);
+        this.dependencies.leaseChanged(project, true);
         await this.hold(lease, AbortSignal.any([signal, lease.signal]));
         if (lease.signal.aborted) events.leaseLost(project);
         backoff.reset();
@@ -81,6 +82,7 @@ export class ProjectRunner {
         await delay(clock, waitMs, signal);
       } finally {
         await lease?.release();
+        if (lease) this.dependencies.leaseChanged(project, false);
       }
     }
   }

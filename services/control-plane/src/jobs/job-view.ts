@@ -1,8 +1,8 @@
 import type { JobRecord, Json, StepRecord } from '@sluice/database';
+import type { CheckResult } from '@sluice/source-steps';
 import type { z } from 'zod';
 import { viewOfProblem } from '../http/problem.ts';
 import type { checkResultSchema, jobSchema } from './job-dto.ts';
-import type { CheckResult } from './source-steps.ts';
 
 type JobView = z.infer<typeof jobSchema>;
 type CheckView = z.infer<typeof checkResultSchema>;

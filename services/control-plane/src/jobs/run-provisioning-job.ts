@@ -1,10 +1,11 @@
 import type { CodedProblem, Database, JobHold, JobRecord, Json, RulesRecord, StepName } from '@sluice/database';
 import type { Clock, ProjectId } from '@sluice/domain';
 import { AppError, assert, isAppError, unreachable } from '@sluice/errors';
+import { jsonFromPlan, planOf } from '@sluice/project-directory';
+import type { ApplyProgress, CheckResult, ProvisioningProject, SourceProvisioner } from '@sluice/source-steps';
 import type { CompiledRules } from '@sluice/sync-rules';
 import type { ControlPlaneEvents } from '../events.ts';
-import { jsonFromPlan, planOf, type RulesChecker } from '../sync-rules/check-rules.ts';
-import type { ApplyProgress, CheckResult, ProvisioningProject, SourceProvisioner } from './source-steps.ts';
+import type { RulesChecker } from '../sync-rules/check-rules.ts';
 
 export interface JobRunner {
   readonly database: Database;

@@ -9,6 +9,7 @@ import {
   sealSecret,
 } from '@sluice/database';
 import { AppError, isAppError } from '@sluice/errors';
+import type { SourceProvisioner } from '@sluice/source-steps';
 import type { z } from 'zod';
 import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
 import { parseWith } from '../http/parse-with.ts';
@@ -17,7 +18,6 @@ import { projectOfRequest } from '../http/project-of-request.ts';
 import { DATABASE, HOST_POLICY, KEYS, PROVISIONER } from '../http/tokens.ts';
 import { viewOfCheck } from '../jobs/job-view.ts';
 import { problemOfChecks } from '../jobs/run-provisioning-job.ts';
-import type { SourceProvisioner } from '../jobs/source-steps.ts';
 import { parseCa } from './parse-ca.ts';
 import { parseConnectionString } from './parse-connection-string.ts';
 import type { HostPolicy } from './parse-host.ts';

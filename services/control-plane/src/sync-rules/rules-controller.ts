@@ -2,6 +2,8 @@ import { Body, Controller, Get, Inject, Param, Post } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { Database, Json, RulesRecord, RulesSummary } from '@sluice/database';
 import { AppError } from '@sluice/errors';
+import { jsonFromPlan, planOf } from '@sluice/project-directory';
+import type { SourceProvisioner } from '@sluice/source-steps';
 import type { Diagnostic } from '@sluice/sync-rules';
 import type { z } from 'zod';
 import { ApiAnswers, ApiTakes } from '../http/api-doc.ts';
@@ -12,8 +14,7 @@ import { DATABASE, PROVISIONER, RULES_CHECKER } from '../http/tokens.ts';
 import { JobDto } from '../jobs/job-dto.ts';
 import { viewOfJob } from '../jobs/job-view.ts';
 import { Provisioning } from '../jobs/provisioning.ts';
-import type { SourceProvisioner } from '../jobs/source-steps.ts';
-import { jsonFromPlan, planOf, type RulesChecker } from './check-rules.ts';
+import type { RulesChecker } from './check-rules.ts';
 import { PostRulesDto, RulesDto, RulesListDto, type rulesSchema } from './rules-dto.ts';
 
 const LISTED_VERSIONS_MAX = 100;

@@ -2,13 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Secret } from '@sluice/config';
+import type { SourceProvisioner } from '@sluice/source-steps';
 import { createLogger, systemClock } from '@sluice/telemetry';
 import { freshDatabase } from '@sluice/testkit';
 import { type ControlPlane, createControlPlane } from '../app.ts';
 import type { ControlPlaneConfig } from '../config.ts';
 import { controlPlaneLogFields } from '../events.ts';
 import type { JobRunner } from '../jobs/run-provisioning-job.ts';
-import type { SourceProvisioner } from '../jobs/source-steps.ts';
 import { IMPATIENT } from './impatient.ts';
 
 export const TEST_TOKEN = 'test-token-canary-0123456789abcdef';

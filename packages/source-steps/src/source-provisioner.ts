@@ -1,4 +1,3 @@
-import type { StepName } from '@sluice/database';
 import type { ProjectId } from '@sluice/domain';
 import type { Code } from '@sluice/errors';
 import type { Catalog, CompiledRules, SourceTable } from '@sluice/sync-rules';
@@ -28,7 +27,7 @@ export interface RulesToApply {
 }
 
 /** The steps that `apply` goes through, in this order. */
-export type ApplyStep = Exclude<StepName, 'connect' | 'preflight' | 'release'>;
+export type ApplyStep = 'publication' | 'slot' | 'snapshot' | 'live';
 
 /** Whole units, rows for the snapshot; `estimate` is the expected total, undefined when unknown. */
 export interface ApplyProgress {

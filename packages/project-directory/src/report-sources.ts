@@ -1,7 +1,8 @@
 import type { BucketStore, SourceRecord } from '@sluice/bucket-store';
-import type { ProjectDirectory, SourceFinding } from '@sluice/control-plane';
-import { type Clock, delay } from '@sluice/domain';
+import type { SourceFinding } from '@sluice/database';
+import { type Clock, delay, type ProjectId } from '@sluice/domain';
 import { isCode } from '@sluice/errors';
+import type { ProjectDirectory } from './project-directory.ts';
 
 const LOOK_EVERY_MS = 2000;
 
@@ -9,6 +10,8 @@ export interface SourceReportOptions {
   readonly directory: ProjectDirectory;
   readonly store: BucketStore;
   readonly clock: Clock;
+  /** Whose findings are carried; those of all unless given. */
+  readonly isOurs?: (project: ProjectId) => boolean;
   /** A look that failed; the next one comes by itself. */
   readonly onError: (error: unknown) => void;
 }
@@ -25,9 +28,9 @@ export async function reportSources(options: SourceReportOptions, signal: AbortS
   }
 }
 
-async function reportAll({ directory, store }: SourceReportOptions): Promise<void> {
+async function reportAll({ directory, store, isOurs = () => true }: SourceReportOptions): Promise<void> {
   for (const { projectId, state, source } of await directory.listProjects()) {
-    if (state !== 'active' || !source) continue;
+    if (state !== 'active' || !source || !isOurs(projectId)) continue;
     const record = await store.readSource(projectId);
     const finding = record && findingFrom(record, source.revision);
     if (finding) await directory.reportSource(projectId, finding);

@@ -4,7 +4,7 @@ import { openSecret } from '@sluice/database';
 import type { ProjectId } from '@sluice/domain';
 import { isAppError } from '@sluice/errors';
 import type { CompiledRules } from '@sluice/sync-rules';
-import { planOf } from '../sync-rules/check-rules.ts';
+import { planOf } from './plan-of.ts';
 
 export interface ProjectListing {
   readonly projectId: ProjectId;
@@ -14,6 +14,8 @@ export interface ProjectListing {
   readonly source: { readonly revision: number } | undefined;
   /** The edition of the rules in force; undefined until a deploy has succeeded. */
   readonly activeRulesVersion: number | undefined;
+  /** A deploy is queued or under way. */
+  readonly isDeploying: boolean;
 }
 
 /** How to reach a source. For the replicator alone. */
@@ -51,7 +53,7 @@ export interface ClientAuth {
 }
 
 /**
- * What other services read of the control plane, joined to them in-process. Reads always answer what is stored now;
+ * What other services read of the control plane's tables. Reads always answer what is stored now;
  * `onProjectChanged` says when to read again.
  */
 export interface ProjectDirectory {
@@ -65,6 +67,8 @@ export interface ProjectDirectory {
   sourceConnectionOf(projectId: ProjectId): Promise<SourceConnection>;
   /** The compiled rules in force; undefined until a deploy has succeeded. */
   activeRulesOf(projectId: ProjectId): Promise<{ version: number; yaml: string; compiled: CompiledRules } | undefined>;
+  /** One edition of the rules, in force or not. @throws AppError RULES_VERSION_NOT_FOUND */
+  rulesOf(projectId: ProjectId, version: number): Promise<CompiledRules>;
   /** Makes a source's state visible in the API. Cheap to repeat: what did not change is not written. */
   reportSource(projectId: ProjectId, finding: SourceFinding): Promise<void>;
   /**
@@ -124,6 +128,9 @@ export function createProjectDirectory(parts: {
       const rules = await database.rules.active(projectId);
       return rules && { version: rules.version, yaml: rules.yaml, compiled: planOf(rules) };
     },
+    async rulesOf(projectId, version) {
+      return planOf(await database.rules.get(projectId, version));
+    },
     async reportSource(projectId, finding) {
       await database.sources.report(projectId, finding);
     },
@@ -137,13 +144,15 @@ export function createProjectDirectory(parts: {
 type StoredJwks = { readonly keys: readonly Readonly<Record<string, unknown>>[] };
 
 function listingOf(project: ProjectOverview): ProjectListing {
-  const { id, ref, state, source, activeRulesVersion } = project;
+  const { id, ref, state, source, activeRulesVersion, latestJob } = project;
+  const isUnfinished = latestJob?.state === 'queued' || latestJob?.state === 'running';
   return {
     projectId: id,
     ref,
     state,
     source: source && { revision: source.revision },
     activeRulesVersion,
+    isDeploying: isUnfinished && latestJob.kind === 'deploy',
   };
 }
 
