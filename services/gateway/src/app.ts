@@ -18,7 +18,7 @@ import { ByteLru } from './feed/byte-lru.ts';
 import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from './feed/project-feed.ts';
 import type { SourceMessage, StoreReads } from './model.ts';
 import { closeRooms, type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
-import { fairStore } from './schedule/fair-store.ts';
+import { type FairStore, fairStore } from './schedule/fair-store.ts';
 import { FairTurns } from './schedule/fair-turns.ts';
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
 import { SyncCursor } from './sync-cursor.ts';
@@ -86,7 +86,7 @@ class GatewayApp implements Gateway {
   private readonly admission: Admission;
   private readonly sendBudget: SendBudget;
   private readonly verifications = new FairTurns(VERIFICATIONS);
-  private readonly store: StoreReads;
+  private readonly store: FairStore;
   private readonly connections = new Map<Session, Arrival>();
   private readonly projectOfSession = new Map<Session, ProjectId>();
   private readonly openByProject = new Map<ProjectId, OpenProject>();

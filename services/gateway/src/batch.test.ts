@@ -7,12 +7,14 @@ const span = (after: number, through: number): Span => ({
   through: BigInt(through) as Lsn,
 });
 
-function counted(refsMax = 100) {
+function counted(refsMax = 100, turn: Promise<void> = Promise.resolve()) {
   const calls: { span: Span; refs: string[] }[] = [];
   const read = batched<string, string>({
     idOf: (ref) => ref,
     refsMax,
-    load: async (span, refs) => {
+    load: async (span, take) => {
+      await turn;
+      const refs = take();
       calls.push({ span, refs });
       return new Map(refs.filter((ref) => ref !== 'absent').map((ref) => [ref, `${ref}!`]));
     },
@@ -26,6 +28,19 @@ describe('batched', () => {
     const answers = await Promise.all([read(span(1, 2), 'a'), read(span(1, 2), 'b'), read(span(1, 2), 'a')]);
     expect(answers).toEqual(['a!', 'b!', 'a!']);
     expect(calls).toEqual([{ span: span(1, 2), refs: ['a', 'b'] }]);
+  });
+  it('who comes while the call waits for its turn joins it', async () => {
+    let begin: (() => void) | undefined;
+    const turn = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const { calls, read } = counted(100, turn);
+    const first = read(span(1, 2), 'a');
+    await new Promise((resolve) => setImmediate(resolve));
+    const second = read(span(1, 2), 'b');
+    begin?.();
+    expect(await Promise.all([first, second])).toEqual(['a!', 'b!']);
+    expect(calls).toHaveLength(1);
   });
   it('different spans, and later turns, are calls of their own', async () => {
     const { calls, read } = counted();

@@ -13,12 +13,13 @@ interface Round<Ref, Answer> {
 }
 
 /**
- * Joins the reads that many sessions ask for in one turn of the event loop: one store call per span, each reference in
- * it once, at most `refsMax` of them. A wake-up resumes all affected sessions in one turn, so they share one read.
+ * Joins the reads that many sessions ask for before the read is made: one store call per span, each reference in it once, at
+ * most `refsMax` of them. A wake-up resumes all affected sessions in one turn of the event loop, so they share one read;
+ * a crowd that comes back at once shares those that wait for their turn at the store. `load` calls `take` when it begins.
  */
 export function batched<Ref, Answer>(options: {
   readonly idOf: (ref: Ref) => string;
-  readonly load: (span: Span, refs: Ref[]) => Promise<ReadonlyMap<string, Answer>>;
+  readonly load: (span: Span, take: () => Ref[]) => Promise<ReadonlyMap<string, Answer>>;
   readonly refsMax: number;
 }): (span: Span, ref: Ref) => Promise<Answer | undefined> {
   const { idOf, load, refsMax } = options;
@@ -26,10 +27,12 @@ export function batched<Ref, Answer>(options: {
 
   function begin(key: string, span: Span): Round<Ref, Answer> {
     const refById = new Map<string, Ref>();
-    const answers = Promise.resolve().then(() => {
+    const take = (): Ref[] => {
       if (roundBySpan.get(key)?.refById === refById) roundBySpan.delete(key);
-      return load(span, [...refById.values()]);
-    });
+      return [...refById.values()];
+    };
+    const answers = Promise.resolve().then(() => load(span, take));
+    answers.catch(take);
     const round = { span, refById, answers };
     roundBySpan.set(key, round);
     return round;

@@ -2,13 +2,14 @@ import type { Clock, ProjectId } from '@sluice/domain';
 import type { WakeUps } from '@sluice/op-queue';
 import { type FeedCaches, ProjectFeed } from './feed/project-feed.ts';
 import { ReadPins } from './feed/read-pins.ts';
-import type { SourceMessage, StoreReads } from './model.ts';
+import type { SourceMessage } from './model.ts';
 import { ProjectWatch } from './notify/project-watch.ts';
 import { type MembershipReader, membershipReaderOf } from './resolve/read-membership.ts';
+import type { FairStore } from './schedule/fair-store.ts';
 
 export interface ProjectRoomsOptions {
   readonly project: ProjectId;
-  readonly store: StoreReads;
+  readonly store: FairStore;
   readonly wakeUps: WakeUps;
   readonly clock: Clock;
   readonly caches: FeedCaches;

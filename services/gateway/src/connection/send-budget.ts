@@ -11,6 +11,12 @@ export interface SendBudgetLimits {
  */
 const SHARE = 1 / 4;
 
+/**
+ * Whoever took everything gets one more message, also when others have used the budget up: else those who stopped reading
+ * would stop those who read. Up to this many times the process's bound.
+ */
+const LAST_RESERVE = 2;
+
 /** One session's bytes in the budget. */
 export interface SendAccount {
   /** What stands in the session's send buffer now. */
@@ -50,13 +56,14 @@ export class SendBudget {
       own = bytes;
       if (isLess) this.tell();
     };
+    const isAlive = (): boolean => this.bytes < this.limits.processBytesMax * LAST_RESERVE;
     const allowance = (): number => this.allowance(ownProject ?? projectOf());
     return {
       set(bytes) {
         if (bytes !== own) move(bytes);
       },
       get hasRoom() {
-        return own < allowance();
+        return own === 0 ? isAlive() : own < allowance();
       },
       whenOthersMakeRoom: (look) => {
         this.lookers.add(look);

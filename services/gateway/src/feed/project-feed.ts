@@ -3,7 +3,8 @@ import type { BucketId, Checkpoint, Lsn, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type BucketAnnouncement, encodeServerMessage } from '@sluice/protocol';
 import { batched, type Span } from '../batch.ts';
-import type { Step, StoreReads } from '../model.ts';
+import type { Step } from '../model.ts';
+import type { FairStore } from '../schedule/fair-store.ts';
 import { breath, type FairTurns, type TurnKey } from '../schedule/fair-turns.ts';
 import { BucketRegistry, type KnownBucket, versionAt } from './bucket-registry.ts';
 import type { ByteLru } from './byte-lru.ts';
@@ -67,14 +68,14 @@ export class ProjectFeed {
   private readonly readPage;
   private readonly readSum;
 
-  constructor(store: StoreReads, project: ProjectId, caches: FeedCaches) {
+  constructor(store: FairStore, project: ProjectId, caches: FeedCaches) {
     this.project = project;
     this.caches = caches;
     this.readPage = pageReaderOf(store, project);
     this.readSum = batched<BucketRef, BucketTotals>({
       idOf: (ref) => ref.bucket,
       refsMax: BUCKETS_PER_READ_MAX,
-      load: (span, refs) => store.readSums(project, refs, span.through),
+      load: (span, take) => store.inTurn(project, (direct) => direct.readSums(project, take(), span.through)),
     });
   }
 

@@ -140,7 +140,7 @@ async function sendPages(read: PageReader, writer: GatheringWriter): Promise<Pag
     const done = await sendWhatFits(read, writer, place);
     first ??= done.page;
     place = done.next;
-    if (!writer.takesMore()) await writer.ready();
+    await writer.ready();
   } while (place);
   return first;
 }
@@ -245,8 +245,8 @@ class GatheringWriter {
     this.flush();
     return this.sink.isReady;
   }
-  ready(): Promise<void> {
-    return this.sink.ready();
+  async ready(): Promise<void> {
+    if (!this.sink.isReady) await this.sink.ready();
   }
   flush(): void {
     if (this.frames.length > 0) this.sink.send(this.frames);

@@ -1,7 +1,7 @@
 import type { LookupRef } from '@sluice/bucket-store';
 import type { LookupId, Lsn, ProjectId, StreamNo } from '@sluice/domain';
 import { batched, type Span } from '../batch.ts';
-import type { StoreReads } from '../model.ts';
+import type { FairStore } from '../schedule/fair-store.ts';
 import type { LookupValues } from './grants.ts';
 
 const LOOKUPS_PER_READ_MAX = 1000;
@@ -14,25 +14,27 @@ export interface MembershipReader {
   truncated(streams: readonly StreamNo[], span: Span): Promise<ReadonlySet<StreamNo>>;
 }
 
-export function membershipReaderOf(store: StoreReads, project: ProjectId): MembershipReader {
+export function membershipReaderOf(store: FairStore, project: ProjectId): MembershipReader {
   const idOf = (ref: LookupRef) => ref.lookup;
   const readValues = batched<LookupRef, string[]>({
     idOf,
     refsMax: LOOKUPS_PER_READ_MAX,
-    load: (span, refs) => store.readMembership(project, refs, span.through),
+    load: (span, take) => store.inTurn(project, (direct) => direct.readMembership(project, take(), span.through)),
   });
   const readTouched = batched<LookupRef, string[]>({
     idOf,
     refsMax: LOOKUPS_PER_READ_MAX,
-    load: (span, refs) => store.readMembershipTouched(project, refs, span.after, span.through),
+    load: (span, take) =>
+      store.inTurn(project, (direct) => direct.readMembershipTouched(project, take(), span.after, span.through)),
   });
   const readTruncated = batched<StreamNo, true>({
     idOf: String,
     refsMax: LOOKUPS_PER_READ_MAX,
-    load: async (span, streams) => {
-      const truncated = await store.readTruncated(project, streams, span.after, span.through);
-      return new Map(truncated.map((stream) => [String(stream), true]));
-    },
+    load: (span, take) =>
+      store.inTurn(project, async (direct) => {
+        const truncated = await direct.readTruncated(project, take(), span.after, span.through);
+        return new Map(truncated.map((stream) => [String(stream), true]));
+      }),
   });
   return {
     values: (lookups, through) => gather(lookups, (ref) => readValues({ after: through, through }, ref)),

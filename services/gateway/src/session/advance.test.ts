@@ -14,7 +14,7 @@ const identity: Identity = {
   project: parseProjectId(1),
   subject: 'ann',
   tokenClaims: { sub: 'ann' },
-  expiresAtMs: startWallMs + 3_600_000,
+  expiresAtMs: startWallMs + 36_000_000,
 };
 const hello: Extract<ClientMessage, { type: 'hello' }> = {
   type: 'hello',
@@ -258,6 +258,31 @@ describe('liveness and floods', () => {
     subject.pass(limits.silentMs - 1);
     expect(closeCode(subject.on({ kind: 'tick' }))).toBeUndefined();
     expect(closeCode(subject.pass(1).on({ kind: 'tick' }))).toBe('CLIENT_SILENT');
+  });
+
+  it('L16: a client is too slow when it acknowledges nothing for long, not when it is merely behind', () => {
+    const subject = opened();
+    for (let n = 1; n <= 3; n++) subject.sent(n);
+    for (let n = 1; n <= 2; n++) {
+      subject.pass(limits.unappliedMs - 1);
+      subject.on({ kind: 'heard' });
+      expect(closeCode(subject.on({ kind: 'tick' }))).toBeUndefined();
+      subject.message({ type: 'applied', epoch, lsn: lsn(n) });
+    }
+    subject.pass(limits.unappliedMs - 1);
+    subject.on({ kind: 'heard' });
+    expect(closeCode(subject.on({ kind: 'tick' }))).toBeUndefined();
+    expect(nextDueInMs(subject.state, subject.now, limits)).toBeLessThanOrEqual(1);
+    expect(closeCode(subject.pass(1).on({ kind: 'tick' }))).toBe('CLIENT_SLOW');
+  });
+
+  it('a client that has acknowledged everything is never too slow', () => {
+    const subject = opened();
+    subject.sent(1);
+    subject.message({ type: 'applied', epoch, lsn: lsn(1) });
+    subject.pass(limits.unappliedMs * 2);
+    subject.on({ kind: 'heard' });
+    expect(closeCode(subject.on({ kind: 'tick' }))).toBeUndefined();
   });
 
   it('a jump of the wall clock makes nobody silent', () => {

@@ -6,6 +6,7 @@ import { expect } from 'vitest';
 import { ByteLru } from '../feed/byte-lru.ts';
 import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from '../feed/project-feed.ts';
 import { projectRoomsOf } from '../project-rooms.ts';
+import { fairStore } from '../schedule/fair-store.ts';
 import { FairTurns } from '../schedule/fair-turns.ts';
 import { SyncCursor } from '../sync-cursor.ts';
 import { bucketsOfDoc, bucketsOfUser, encodeDoc } from './docs-rules.ts';
@@ -57,7 +58,7 @@ export async function stack(options: StackOptions = {}) {
   await source.begin();
   const rooms = projectRoomsOf({
     project: source.project,
-    store,
+    store: fairStore(store, new FairTurns({ atOnceMax: 3, atOncePerGroupMax: 2 })),
     wakeUps,
     clock,
     caches: cachesOf(options.cacheBytes ?? 1024 * 1024),
