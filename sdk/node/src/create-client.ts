@@ -11,6 +11,7 @@ import {
   type WebSocketLike,
 } from '@sluice/client/core';
 import WebSocket from 'ws';
+import { inflateNative } from './inflate-native.ts';
 import { loadSqlite } from './load-sqlite.ts';
 import { fileStorage } from './storage.ts';
 
@@ -50,6 +51,7 @@ export async function createClient(options: ClientOptions): Promise<SluiceClient
         fetchToken: async () => auth(),
         onStatus: (status) => client?.statusChanged(status),
         bufferedBytesMax: undefined,
+        inflate: inflateNative,
         onStep: undefined,
       });
       client = new InProcessClient(core);

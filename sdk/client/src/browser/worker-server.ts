@@ -92,6 +92,7 @@ export class WorkerServer {
         fetchToken: () => this.#fetchToken(),
         onStatus: (status) => this.#post({ kind: 'status', status }),
         bufferedBytesMax: undefined,
+        inflate: undefined,
         onStep,
       });
       this.#post({ kind: 'status', status: core.status });

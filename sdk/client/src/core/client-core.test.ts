@@ -40,6 +40,7 @@ async function bench(onStep?: () => void) {
     fetchToken: () => Promise.resolve('token'),
     onStatus: (status) => statuses.push(status),
     bufferedBytesMax: undefined,
+    inflate: undefined,
     onStep,
   });
   const database = (): Database => {

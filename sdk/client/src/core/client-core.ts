@@ -9,6 +9,7 @@ import type { Database } from './sqlite/database.ts';
 import type { SqliteModule } from './sqlite/module.ts';
 import type { Storage } from './storage.ts';
 import type { StepObserver } from './store/apply-checkpoint.ts';
+import type { InflateRaw } from './store/inflate.ts';
 import { type Applied, codedError, Replica } from './store/replica.ts';
 import type { ConnectionState, ReportedError } from './sync/connection-state.ts';
 import { type Progress, SyncDriver, type WebSocketLike } from './sync/sync-driver.ts';
@@ -25,6 +26,8 @@ export interface ClientCoreOptions {
   readonly onStatus: (status: Status) => void;
   /** Compressed bytes of one checkpoint kept in memory; undefined for the default. */
   readonly bufferedBytesMax: number | undefined;
+  /** The platform's own, when it is faster than JavaScript's. */
+  readonly inflate: InflateRaw | undefined;
   readonly onStep: StepObserver | undefined;
 }
 export interface CoreLiveListener {
@@ -101,10 +104,11 @@ export class ClientCore {
     }
   }
   #buildEngine(): Engine {
-    const { storage, project, bufferedBytesMax, onStep } = this.#options;
+    const { storage, project, bufferedBytesMax, inflate, onStep } = this.#options;
     const db = openCoded(storage);
     try {
-      const replica = new Replica(db, { project, newClientId: this.#newClientId(), bufferedBytesMax, onStep });
+      const newClientId = this.#newClientId();
+      const replica = new Replica(db, { project, newClientId, bufferedBytesMax, inflate, onStep });
       const runner = new QueryRunner(db);
       return { db, replica, runner, live: new LiveQueries(runner), driver: this.#newDriver(replica) };
     } catch (error) {

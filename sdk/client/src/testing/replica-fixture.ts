@@ -7,6 +7,7 @@ import type { Database } from '../core/sqlite/database.ts';
 import { SqliteModule } from '../core/sqlite/module.ts';
 import { memoryStorage } from '../core/storage.ts';
 import type { StepObserver } from '../core/store/apply-checkpoint.ts';
+import type { InflateRaw } from '../core/store/inflate.ts';
 import { type Applied, Replica } from '../core/store/replica.ts';
 import type { ModelSource } from './model-source.ts';
 
@@ -23,12 +24,13 @@ export async function memoryDatabase(): Promise<Database> {
 }
 export function replicaOn(
   db: Database,
-  options: { bufferedBytesMax?: number; onStep?: StepObserver; project?: string } = {},
+  options: { bufferedBytesMax?: number; inflate?: InflateRaw; onStep?: StepObserver; project?: string } = {},
 ): Replica {
   return new Replica(db, {
     project: options.project ?? 'demo',
     newClientId: 'client-1',
     bufferedBytesMax: options.bufferedBytesMax,
+    inflate: options.inflate,
     onStep: options.onStep,
   });
 }

@@ -12,7 +12,7 @@ import {
   writeCheckpoint,
   writeSchema,
 } from './bookkeeping.ts';
-import { inflatePayload } from './inflate.ts';
+import { type InflateRaw, inflatePayload } from './inflate.ts';
 import type { PendingCheckpoint, PendingChunk } from './pending-checkpoint.ts';
 import { releaseBuckets } from './release-buckets.ts';
 import { type Schema, schemaChange } from './schema.ts';
@@ -35,6 +35,8 @@ export interface ApplyInput {
   /** Compiled statements, kept by the caller; emptied here when the schema changes. */
   readonly writers: TableWriters;
   readonly appliedAtMs: number;
+  /** The platform's own, or undefined. */
+  readonly inflate: InflateRaw | undefined;
   readonly onStep: StepObserver;
 }
 
@@ -243,7 +245,7 @@ class CheckpointRun implements Totals {
     this.#input.onStep('chunk', this.#ops);
   }
   #inflate(chunk: PendingChunk): Uint8Array {
-    return inflatePayload(this.#input.pending.payloadOf(chunk), chunk.codec, chunk.payloadBytes);
+    return inflatePayload(this.#input.pending.payloadOf(chunk), chunk, this.#input.inflate);
   }
   #keyColumnsOf(no: number): number {
     const stream = this.#byNo.get(no)?.stream;

@@ -6,6 +6,7 @@ import type { Database } from '../sqlite/database.ts';
 import { SQLITE, SqliteFailure } from '../sqlite/module.ts';
 import { applyCheckpoint, ChecksumMismatch, type StepObserver } from './apply-checkpoint.ts';
 import { type BucketState, initialize, type ReplicaState, readBuckets, readState } from './bookkeeping.ts';
+import type { InflateRaw } from './inflate.ts';
 import { type CheckpointHead, PendingCheckpoint } from './pending-checkpoint.ts';
 import { parseSchema, type Schema } from './schema.ts';
 import type { TableWriters } from './table-writer.ts';
@@ -16,6 +17,7 @@ export interface ReplicaOptions {
   /** Used only when the database is new. */
   readonly newClientId: string;
   readonly bufferedBytesMax: number | undefined;
+  readonly inflate: InflateRaw | undefined;
   readonly onStep: StepObserver | undefined;
 }
 export interface Applied {
@@ -129,6 +131,7 @@ export class Replica {
         buckets: this.#buckets,
         writers: this.#writers,
         appliedAtMs: nowMs,
+        inflate: this.#options.inflate,
         onStep,
       }),
     );
