@@ -4,7 +4,8 @@ export interface Tuning {
   readonly leaseTtlMs: number;
   /**
    * A frame is closed at the first message beyond it, bytes. Large, since each frame writes one chunk per bucket that it
-   * touches; live frames are closed as soon as the socket is drained and stay far below it.
+   * touches; live frames are closed as soon as the socket is drained and stay far below it. A process holds about fifteen
+   * times this while it catches up: frames that wait, the one that is evaluated, its chunks, and those on their way to the store.
    */
   readonly frameBytesMax: number;
   /** As frameBytesMax, for the parts of a copy. */
@@ -31,7 +32,7 @@ export interface Tuning {
 
 export const DEFAULT_TUNING: Tuning = {
   leaseTtlMs: 15_000,
-  frameBytesMax: 8 << 20,
+  frameBytesMax: 4 << 20,
   partBytesMax: 4 << 20,
   copySessions: 2,
   copyRangeBytes: 64 << 20,
