@@ -69,7 +69,9 @@ it('L11: a deployment shows new streams and drops gone ones at one checkpoint, a
 it('L11: rules that do not fit are refused, and what is deployed serves on', async () => {
   const wrong = { name: 'wrong', table: 'wrong', query: 'SELECT * FROM no_such_table' };
   await expect(tenant.deploy([wrong])).rejects.toThrow('RULES_TABLE_UNKNOWN');
-  await tenant.source.writer.query('create table bare (id int primary key); insert into bare values (1)');
+  await tenant.source.writer.query(
+    'create table bare (id int primary key); alter table bare replica identity nothing; insert into bare values (1)',
+  );
   await expect(tenant.deploy([{ name: 'bare', table: 'bare', query: 'SELECT * FROM bare' }])).rejects.toMatchObject({
     code: 'SOURCE_REPLICA_IDENTITY',
   });

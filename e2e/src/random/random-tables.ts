@@ -1,8 +1,9 @@
+import type { SeededRandom } from '@sluice/testkit';
 import type { StreamSpec } from '../stack/rules.ts';
 import type { Claims } from '../stack/source-database.ts';
 
 /** Tables of a random history. Rules name only columns that no statement drops or renames; `x1`, `x2` come and go. */
-export const RANDOM_TABLES_SQL = `
+const TABLES_SQL = `
 create table teams (id int primary key, name text not null);
 create table members (id int primary key, team_id int not null, user_name text not null, role text not null);
 create table tasks (
@@ -12,11 +13,6 @@ create table tasks (
 alter table tasks alter column body set storage external;
 create table notes (a int, b text, owner text not null, "Größe" numeric, primary key (a, b));
 create table accounts (id int primary key, balance int not null);
-alter table teams replica identity full;
-alter table members replica identity full;
-alter table tasks replica identity full;
-alter table notes replica identity full;
-alter table accounts replica identity full;
 insert into teams select i, 'team ' || i from generate_series(1, 4) i;
 insert into members values (1, 1, 'ana', 'lead'), (2, 2, 'ana', 'guest'), (3, 2, 'ben', 'lead'), (4, 3, 'cleo', 'lead');
 insert into tasks
@@ -26,6 +22,14 @@ insert into tasks
 insert into notes select i, 'note ' || i, ('{ana,ben}'::text[])[1 + i % 2], i * 1.10 from generate_series(1, 20) i;
 insert into accounts select i, 100 from generate_series(1, 10) i;
 `;
+
+/** The tables, each with a replica identity that the random choice gives. */
+export function randomTablesSql(random: SeededRandom): string {
+  const identities = ['teams', 'members', 'tasks', 'notes', 'accounts'].map(
+    (table) => `alter table ${table} replica identity ${random.pick(['full', 'default'])};`,
+  );
+  return `${TABLES_SQL}${identities.join('\n')}`;
+}
 
 const MY_TEAMS = "SELECT team_id FROM members WHERE user_name = auth.user_id() AND role <> 'guest'";
 export const RANDOM_STREAMS: readonly StreamSpec[] = [

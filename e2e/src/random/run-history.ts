@@ -4,7 +4,7 @@ import type { Stack } from '../stack/stack.ts';
 import type { SyncClient } from '../stack/sync-client.ts';
 import type { Tenant } from '../stack/tenant.ts';
 import { RandomStatements } from './random-statements.ts';
-import { EXTRA_STREAM, RANDOM_STREAMS, RANDOM_TABLES_SQL, RANDOM_USERS } from './random-tables.ts';
+import { EXTRA_STREAM, RANDOM_STREAMS, RANDOM_USERS, randomTablesSql } from './random-tables.ts';
 
 const STEPS = 40;
 const CLIENTS_MAX = 8;
@@ -16,7 +16,7 @@ const CLIENTS_MAX = 8;
  */
 export async function runHistory(stack: Stack, random: SeededRandom, ref: string): Promise<void> {
   const trail: string[] = [];
-  const tenant = await stack.addTenant({ ref, tablesSql: RANDOM_TABLES_SQL, streams: RANDOM_STREAMS });
+  const tenant = await stack.addTenant({ ref, tablesSql: randomTablesSql(random), streams: RANDOM_STREAMS });
   try {
     const history = new History(stack, tenant, await PrefixCheck.begin(tenant, RANDOM_USERS), random, trail);
     await history.run();

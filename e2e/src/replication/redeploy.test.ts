@@ -98,7 +98,7 @@ describe('a second deployment', () => {
   it('refuses a table without replica identity before it is published', async () => {
     await using database = await freshDatabase('identity');
     await using source = new ReplicatedSource(database.url);
-    await source.sql(`${schema} alter table tags replica identity default`);
+    await source.sql(`${schema} alter table tags replica identity nothing`);
     source.start();
     await source.deploy(one);
     await expect(source.deploy(two)).rejects.toMatchObject({

@@ -51,7 +51,7 @@ export function compileStream(
 
 function rowStatesOf(relations: readonly CatalogTable[]): Pick<StreamPlan, 'rowStates'> {
   const names = relations
-    .filter((table) => rowIdentityOf(table) !== 'full')
+    .filter((table) => rowIdentityOf(table) === 'key')
     .map(({ schema, name }) => `${schema}.${name}`);
   return names.length === 0 ? {} : { rowStates: [...new Set(names)].sort() };
 }

@@ -7,8 +7,10 @@ import type { CatalogTable, SourceTable, StreamPlan } from './plan.ts';
 export type RowIdentity = 'full' | 'key' | 'none';
 
 export function rowIdentityOf(table: CatalogTable): RowIdentity {
-  const { replicaIdentity, primaryKey, identityKey } = table;
+  const { kind, replicaIdentity, primaryKey, identityKey } = table;
   if (replicaIdentity === 'full') return 'full';
+  // Each partition has an identity of its own, of which the stream says nothing.
+  if (kind === 'p') return 'none';
   if (replicaIdentity === 'nothing' || primaryKey.length === 0) return 'none';
   return primaryKey.every((name) => identityKey.includes(name)) ? 'key' : 'none';
 }

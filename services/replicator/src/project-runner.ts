@@ -17,6 +17,7 @@ import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { Backoff } from './progress/backoff.ts';
 import { ConditionWriter } from './progress/condition-writer.ts';
+import { settledAt } from './progress/settled-at.ts';
 import { dropLoading, redeploy, streamsInUse } from './redeploy.ts';
 import { resumeEpoch } from './resume-epoch.ts';
 import { runTogether } from './run-together.ts';
@@ -255,7 +256,7 @@ export class ProjectRunner {
       await copyTables({ ...copy, onProgress, onQueueCleared }, signal);
     }
     await faultPoint('streams loaded');
-    await follower.reached(point, signal);
+    await follower.reached(await settledAt(store, project, epoch.epoch, point), signal);
     await settleCopies(holding, { epoch, streams }, signal);
     signal.throwIfAborted();
     await faultPoint('copy settled');

@@ -7,6 +7,7 @@ import type { DeployProgress } from './deploy-jobs.ts';
 import { newStream, refuseUnfit } from './epoch-start.ts';
 import type { Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
+import { settledAt } from './progress/settled-at.ts';
 import { planDeployment } from './schema/deployment-plan.ts';
 import { tablesOfPlans } from './schema/plan-tables.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
@@ -129,7 +130,7 @@ async function addLoaded(
         signal,
       );
     }
-    await follower.reached(point, signal);
+    await follower.reached(await settledAt(store, project, epoch.epoch, point), signal);
     signal.throwIfAborted();
     return { streams, shapes };
   } catch (error) {

@@ -116,9 +116,9 @@ const settingCodes = defineCodes({
     retry: 'wait',
   },
   SOURCE_REPLICA_IDENTITY: {
-    what: 'A table does not write the whole old row to the WAL.',
+    what: 'Updates and deletes of a table do not tell which row they were of.',
     who: 'tenant',
-    how: 'Run ALTER TABLE ... REPLICA IDENTITY FULL for {tables}. Until then they are not published, since publishing could make your own updates fail.',
+    how: 'Give {tables} a replica identity that holds the primary key: ALTER TABLE ... REPLICA IDENTITY DEFAULT where there is one (not deferrable), USING INDEX, or FULL; of a partitioned table FULL, as of all its partitions. Until then they are not published, since publishing could make your own updates fail.',
     retry: 'wait',
   },
   SOURCE_PRIMARY_KEY: {

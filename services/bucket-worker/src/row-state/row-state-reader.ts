@@ -107,7 +107,9 @@ export class RowStateReader {
       rest = rest.slice(page.answered);
     }
     const revision = this.known;
-    return revision === undefined ? undefined : { ...found, revision, end: undefined };
+    return revision === undefined
+      ? undefined
+      : { byTable: found.byTable, byOrigin: found.byOrigin, revision, end: undefined };
   }
 
   private async page(

@@ -41,8 +41,7 @@ export function limitRow(
 ): LimitedRow {
   const row = new RowMessage();
   readRowMessage(source, view, start, end, row);
-  // Under another identity nobody may read the row anyway: the stream ends at the description that says so.
-  if (row.kind !== MESSAGE.insert && row.oldKind !== OLD.full) return WHOLE;
+  if (row.kind !== MESSAGE.insert && row.oldKind !== OLD.full) return limitKeyed(source, row, rowBytesMax);
   fillUnchangedToast(row);
   const hasOld = row.kind !== MESSAGE.insert && tupleBytes(row.old) <= rowBytesMax;
   const hasNew = row.kind !== MESSAGE.delete && tupleBytes(row.new) <= rowBytesMax;
@@ -51,6 +50,33 @@ export function limitRow(
   if (hasNew) return { kind: 'replaced', message: insertMessage(source, row.relationOid, row.new) };
   return NOTHING;
 }
+
+/**
+ * Of the old row there is at most its key, and values that the update left unchanged are counted by nobody: an update to a row
+ * that is too large is a delete of the row that it was. Whoever keeps the row's state then knows that there is none.
+ */
+function limitKeyed(source: Uint8Array, row: RowMessage, rowBytesMax: number): LimitedRow {
+  if (row.kind === MESSAGE.delete || tupleBytes(row.new) <= rowBytesMax) return WHOLE;
+  const key = row.oldKind === OLD.key ? row.old : keyAmong(row.new);
+  return { kind: 'replaced', message: rowMessage(MESSAGE.delete, OLD.key, source, row.relationOid, key) };
+}
+
+/** The tuple without its large values: an index, and so a key, has none. */
+function keyAmong(tuple: TupleSlots): TupleSlots {
+  const key = new TupleSlots(tuple.count);
+  key.count = tuple.count;
+  for (let i = 0; i < tuple.count; i++) {
+    const start = tuple.start[i] as number;
+    const end = tuple.end[i] as number;
+    const isSmall = tuple.kind[i] === SLOT.text && end - start <= KEY_VALUE_BYTES_MAX;
+    key.kind[i] = isSmall ? SLOT.text : SLOT.null;
+    key.start[i] = start;
+    key.end[i] = end;
+  }
+  return key;
+}
+/** More than any value in an index may have, which is a third of a page even when it is compressed tenfold. */
+const KEY_VALUE_BYTES_MAX = 64 * 1024;
 
 /**
  * As limitRow, for a message that is far larger than any row may be, from its first bytes alone: at least `rowBytesMax`, and some

@@ -1,9 +1,13 @@
+import type { RelationMessage } from '@sluice/pgoutput';
 import {
   bindMembership,
   bindRow,
   type Catalog,
+  canTellOldRows,
+  keepsRowStates,
   type RelationLike,
   relevantStreams,
+  rowIdentityOf,
   type SourceTable,
   type StreamPlan,
 } from '@sluice/sync-rules';
@@ -13,6 +17,17 @@ export interface RelationFit {
   readonly isUsed: boolean;
   /** Columns that a plan reads and that are missing or of another type; empty when all plans can read on. */
   readonly misfits: readonly string[];
+}
+
+/** Columns of the row key whose old values the plans need, and which the relation's replica identity does not tell (L7). */
+export function untoldKeys(plans: readonly StreamPlan[], relation: RelationMessage): readonly string[] {
+  const relevant = relevantStreams(plans, relation);
+  const keys = [
+    ...relevant.rows.map((plan) => ({ plan, key: keyOf(plan).map(({ source }) => source) })),
+    ...relevant.memberships.map(({ plan, membership }) => ({ plan, key: plan.memberships[membership]?.key ?? [] })),
+  ];
+  const untold = keys.filter(({ plan, key }) => !canTellOldRows(keepsRowStates(plan, relation), key, relation));
+  return [...new Set(untold.flatMap(({ key }) => key.map(({ name }) => name)))];
 }
 
 export function fitRelation(plans: readonly StreamPlan[], relation: RelationLike & SourceTable): RelationFit {
@@ -34,12 +49,18 @@ export function firstMisfit(plans: readonly StreamPlan[], catalog: Catalog): Sou
       const columns = table.columns.filter((column) => !column.generated);
       if (fitRelation([plan], { ...wanted, columns }).misfits.length > 0) return wanted;
       if (wanted === plan.sourceTable && !isSameKey(plan, table.primaryKey)) return wanted;
+      const identity = rowIdentityOf(table);
+      if (identity !== 'full' && !(identity === 'key' && keepsRowStates(plan, wanted))) return wanted;
     }
   }
   return undefined;
 }
 
-function isSameKey({ table }: StreamPlan, primaryKey: readonly string[]): boolean {
-  const names = table.columns.slice(0, table.keyColumns).map(({ source }) => source.name);
+function isSameKey(plan: StreamPlan, primaryKey: readonly string[]): boolean {
+  const names = keyOf(plan).map(({ source }) => source.name);
   return names.length === primaryKey.length && names.every((name) => primaryKey.includes(name));
+}
+
+function keyOf({ table }: StreamPlan): StreamPlan['table']['columns'] {
+  return table.columns.slice(0, table.keyColumns);
 }

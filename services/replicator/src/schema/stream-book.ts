@@ -2,7 +2,7 @@ import type { StreamRecord } from '@sluice/bucket-store';
 import type { RelationMessage } from '@sluice/pgoutput';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import { tablesOfPlans } from './plan-tables.ts';
-import { fitRelation } from './relation-fit.ts';
+import { fitRelation, untoldKeys } from './relation-fit.ts';
 
 /** What the description of a table means for the streams that are followed. */
 export type RelationVerdict =
@@ -61,11 +61,10 @@ export class StreamBook {
   judge(message: RelationMessage, previous: RelationMessage | undefined): RelationVerdict {
     const wasRead = previous !== undefined && fitRelation(this.readers, previous).isUsed;
     const fit = fitRelation(this.readers, message);
-    if (fit.isUsed && message.replicaIdentity !== 'f') return unreadable('its replica identity is not FULL');
+    if (fit.isUsed && !tellsRows(message)) return unreadable('its replica identity does not tell rows apart');
     this.noteOvertaken(message, previous);
     if (wasRead && !fit.isUsed) return this.voided(previous, () => fitRelation(this.readers, previous).isUsed);
-    if (fit.misfits.length > 0)
-      return this.voided(message, () => fitRelation(this.readers, message).misfits.length > 0);
+    if (this.isMisfit(this.readers, message)) return this.voided(message, () => this.isMisfit(this.readers, message));
     return { kind: 'fits', isRead: wasRead || fit.isUsed };
   }
 
@@ -78,12 +77,22 @@ export class StreamBook {
   private noteOvertaken(message: RelationMessage, previous: RelationMessage | undefined): void {
     const fit = fitRelation(this.added, message);
     const isRenamed = previous !== undefined && fitRelation(this.added, previous).isUsed && !fit.isUsed;
-    if (isRenamed || fit.misfits.length > 0) this.hasOvertaken = true;
+    if (isRenamed || this.isMisfit(this.added, message)) this.hasOvertaken = true;
+  }
+
+  /** Whether a plan lacks columns, or the old rows of a table that it keeps no states of (L7). */
+  private isMisfit(plans: readonly StreamPlan[], message: RelationMessage): boolean {
+    return fitRelation(plans, message).misfits.length > 0 || untoldKeys(plans, message).length > 0;
   }
 
   private get readers(): StreamPlan[] {
     return [...this.plans, ...this.added];
   }
+}
+
+/** NOTHING, and DEFAULT without a primary key, name no column: then Postgres itself refuses updates and deletes. */
+function tellsRows({ replicaIdentity, columns }: RelationMessage): boolean {
+  return replicaIdentity === 'f' || (replicaIdentity !== 'n' && columns.some(({ key }) => key));
 }
 
 function unreadable(why: string): RelationVerdict {

@@ -13,7 +13,16 @@ beforeAll(async () => {
     database.url,
     `create role ${role} login password 'right' nosuperuser;
      create table good (id int primary key); alter table good replica identity full; grant select on good to ${role};
-     create table "No Identity" (id int primary key);
+     create table "No Identity" (id int primary key); alter table "No Identity" replica identity nothing;
+     create table nothing (id int primary key); alter table nothing replica identity nothing;
+     create table by_key (id int primary key);
+     create table by_index (id int primary key, code text not null, unique (code, id));
+     alter table by_index replica identity using index by_index_code_id_key;
+     create table no_key_but_index (code text not null unique);
+     alter table no_key_but_index replica identity using index no_key_but_index_code_key;
+     create table other_index (id int primary key, code text not null unique);
+     alter table other_index replica identity using index other_index_code_key;
+     create table late_key (id int primary key deferrable);
      create table "No ""Key""" (id int); alter table "No ""Key""" replica identity full;
      create table hidden (id int primary key); alter table hidden replica identity full;
      alter table hidden enable row level security; grant select on hidden to ${role};
@@ -61,6 +70,28 @@ describe('preflight', () => {
     await query(database.url, sqlOf(results, 'replica-identity') ?? '');
     expect(failedOf(await preflight(owner(), [table('No Identity')]))).toEqual({});
   });
+
+  it('L7: takes tables whose updates and deletes tell the row key, and says what each identity costs', async () => {
+    const results = await preflight(owner(), ['good', 'by_key', 'by_index', 'no_key_but_index'].map(table));
+    expect(failedOf(results)).toEqual({});
+    const report = results.find(({ check }) => check === 'replica-identity-cost');
+    expect(report).toMatchObject({ ok: true });
+    expect(report?.message.split('\n').map((line) => line.split(';')[0])).toEqual([
+      '"public"."good": FULL',
+      '"public"."by_key": DEFAULT',
+      '"public"."by_index": INDEX',
+      '"public"."no_key_but_index": INDEX',
+    ]);
+  });
+
+  it.each(['other_index', 'late_key', 'nothing'])(
+    'L7: refuses %s, whose changes do not tell the row key',
+    async (name) => {
+      const results = await preflight(owner(), [table(name)]);
+      expect(failedOf(results)).toEqual({ 'replica-identity': 'SOURCE_REPLICA_IDENTITY' });
+      expect(sqlOf(results, 'replica-identity')).toBe(`ALTER TABLE "public"."${name}" REPLICA IDENTITY FULL;`);
+    },
+  );
 
   it('says what a role without rights needs, and changes nothing', async () => {
     const limited = { ...owner(), user: role, password: new Secret('right') };

@@ -1,5 +1,5 @@
 import { AppError, type Code, isAppError } from '@sluice/errors';
-import type { Catalog, CatalogTable, SourceTable } from '@sluice/sync-rules';
+import { type Catalog, type CatalogTable, rowIdentityOf, type SourceTable } from '@sluice/sync-rules';
 import { catalogFromSession } from './catalog.ts';
 import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
 import { quoteIdentifier, quoteTable, tableKey } from './quote.ts';
@@ -175,6 +175,20 @@ function isPublishable({ kind, persistence, partitionOf, hasInheritors }: Catalo
   return isTable && persistence === 'permanent';
 }
 
+/** Which identity each table has, and what it costs; no table need change. */
+function identityReport(present: readonly JudgedTable[]): CheckResult {
+  const lines = present.flatMap(({ table, found }) => {
+    if (!found || rowIdentityOf(found) === 'none') return [];
+    const cost = rowIdentityOf(found) === 'full' ? FULL_COST : KEY_COST;
+    return [`${quoteTable(table)}: ${found.replicaIdentity.toUpperCase()}; ${cost}`];
+  });
+  return { check: 'replica-identity-cost', ok: true, message: lines.join('\n') || 'ok' };
+}
+const FULL_COST =
+  'updates and deletes write the whole old row to the WAL of the source, and no copy of it is kept here.';
+const KEY_COST =
+  'the source writes no more WAL than it does now; the columns that streams read are kept here a second time, and changes are applied more slowly. REPLICA IDENTITY FULL turns that around.';
+
 function judgeTables(judged: readonly JudgedTable[], facts: ServerFacts): CheckResult[] {
   const role = quoteIdentifier(facts.role);
   const present = judged.filter(({ found }) => found !== undefined && isPublishable(found));
@@ -209,12 +223,13 @@ function judgeTables(judged: readonly JudgedTable[], facts: ServerFacts): CheckR
     check(
       'replica-identity',
       'SOURCE_REPLICA_IDENTITY',
-      present.filter(({ found }) => found?.replicaIdentity !== 'full'),
+      present.filter(({ found }) => found && rowIdentityOf(found) === 'none'),
       (table, rights) =>
         [table, ...(rights?.weakPartitions ?? [])]
           .map((each) => `ALTER TABLE ${quoteTable(each)} REPLICA IDENTITY FULL;`)
           .join('\n'),
     ),
+    identityReport(present),
     check(
       'primary-key',
       'SOURCE_PRIMARY_KEY',
