@@ -34,7 +34,8 @@ export function encodeFrame(frame: Frame): Uint8Array<ArrayBuffer> {
   if (frame.kind === 'stream') writeStreamHead(out, frame);
   else writeSnapshotHead(out, frame);
   out.raw(frame.changes);
-  return out.take();
+  // No copy: nobody else has the writer.
+  return out.written();
 }
 
 function writeStreamHead(out: ByteWriter, frame: StreamFrame): void {

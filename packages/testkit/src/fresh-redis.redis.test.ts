@@ -14,6 +14,7 @@ async function command(port: number, text: string): Promise<string> {
 it('freshRedis gives an empty server that can crash, and comes back empty on the same port', async () => {
   await using redis = await freshRedis();
   expect(await command(redis.port, 'SET a 1')).toBe('+OK');
+  expect(await redis.cpuMs()).toBeGreaterThan(0);
   await redis.kill();
   await expect(command(redis.port, 'PING')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   await redis.restart();

@@ -11,6 +11,8 @@ import { waitFor } from './wait-for.ts';
 export interface FreshRedis extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
+  /** Processor time that it has used so far, milliseconds. */
+  cpuMs(): Promise<number>;
   /** Ends it as a crash would: everything in it is gone. */
   kill(): Promise<void>;
   /** Starts it again, empty, on the same port; after `kill`. */
@@ -40,6 +42,7 @@ export async function freshRedis(args: readonly string[] = []): Promise<FreshRed
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    cpuMs: () => usedCpuMs(port),
     kill: () => end('SIGKILL'),
     async restart() {
       server = await start();
@@ -51,14 +54,25 @@ export async function freshRedis(args: readonly string[] = []): Promise<FreshRed
   };
 }
 
-function answersPing(port: number): Promise<boolean> {
+/** One that asks for a password answers, too. */
+async function answersPing(port: number): Promise<boolean> {
+  return /^(\+PONG|-NOAUTH)/.test(await ask(port, 'PING'));
+}
+
+async function usedCpuMs(port: number): Promise<number> {
+  const info = await ask(port, 'INFO cpu');
+  const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1]);
+  return (seconds('used_cpu_sys') + seconds('used_cpu_user')) * 1000;
+}
+
+/** What it answers to one command, in one piece; nothing when it is not there. */
+function ask(port: number, command: string): Promise<string> {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write('PING\r\n'));
+    const socket = connect(port, '127.0.0.1', () => socket.write(`${command}\r\n`));
     socket.once('data', (reply: Buffer) => {
       socket.destroy();
-      // One that asks for a password answers, too.
-      resolve(/^(\+PONG|-NOAUTH)/.test(reply.toString()));
+      resolve(reply.toString());
     });
-    socket.once('error', () => resolve(false));
+    socket.once('error', () => resolve(''));
   });
 }

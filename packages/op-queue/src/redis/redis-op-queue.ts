@@ -65,7 +65,7 @@ interface Shard {
   readonly number: number;
   readonly publisher: ShardPublisher;
   readonly removals: ShardRemovals;
-  /** Raised by `clear`: frames that were read before it are not given out after it. */
+  /** Raised when a clear begins and when it is done: what was read before is not given out after. */
   generation: number;
 }
 
@@ -108,7 +108,12 @@ class StreamsOpQueue implements RedisOpQueue {
         const { generation } = shard;
         try {
           for (const entry of await reader.next()) {
-            if (ended.aborted || generation !== shard.generation) break;
+            if (ended.aborted) break;
+            if (generation !== shard.generation) {
+              // Some of these may have been added after the clear; Redis knows.
+              reader.rewind();
+              break;
+            }
             const frame = shard.removals.held.has(entry.id) ? undefined : this.frameOf(entry, shard);
             if (frame) yield this.taken(frame, entry, shard, given);
           }
@@ -163,10 +168,13 @@ class StreamsOpQueue implements RedisOpQueue {
     const room = new ShardRoom(bytesMaxPerShard);
     const closed = this.closing.signal;
     const announce = (): Promise<void> => this.announce(project, number);
+    const cleared = (): void => {
+      shard.generation++;
+    };
     const shard: Shard = {
       project,
       number,
-      publisher: new ShardPublisher({ link, keys, room, clock, announce, closed }),
+      publisher: new ShardPublisher({ link, keys, room, clock, announce, cleared, closed }),
       removals: new ShardRemovals({ link, keys, room, clock, closed }),
       generation: 0,
     };

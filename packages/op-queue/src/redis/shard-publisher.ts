@@ -33,6 +33,8 @@ export interface ShardPublisherOptions {
   readonly clock: Clock;
   /** Called before frames are sent. */
   readonly announce: () => Promise<void>;
+  /** Called when Redis has forgotten the shard's frames. */
+  readonly cleared: () => void;
   /** Ends the publisher. */
   readonly closed: AbortSignal;
 }
@@ -146,6 +148,7 @@ export class ShardPublisher {
     const { link, keys, room } = this.options;
     await link.run(CLEAR, [keys.frames, keys.bytes], [GROUP, CONSUMER]);
     room.note(0, 0);
+    this.options.cleared();
     for (const done of tried) done();
     // Asked for again while it was under way: what was let in since stands behind that second one.
     this.clears = this.clears === tried ? undefined : this.clears;

@@ -48,6 +48,12 @@ export class ShardReader {
     }
   }
 
+  /** Gives again what was taken and is not removed. */
+  rewind(): void {
+    this.isPending = true;
+    this.lastId = START;
+  }
+
   private async read(): Promise<readonly Entry[]> {
     const where = this.isPending ? this.lastId : '>';
     // A read of pending entries never blocks.

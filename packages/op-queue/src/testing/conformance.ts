@@ -130,6 +130,19 @@ export function describeOpQueue(
         expect(numberOf((await takeOne(queue, other)).frame)).toBe(9);
       }));
 
+    test('a taker that waits through a clear gets everything that is published after it', () =>
+      withQueue(1000, async (queue) => {
+        const taking = queue.take(project, 0, never)[Symbol.asyncIterator]();
+        await queue.publish(frame(9), never);
+        expect((await taking.next()).value?.frame).toMatchObject({ kind: 'stream', prev: { lsn: 9n } });
+        const first = taking.next();
+        await queue.clear(project);
+        for (const n of [1, 2, 3]) await queue.publish(frame(n), never);
+        const seen = [await first, await taking.next(), await taking.next()];
+        expect(seen.map(({ value }) => value && numberOf(value.frame))).toEqual([1, 2, 3]);
+        await taking.return?.();
+      }));
+
     test('taking ends with its signal, also while it waits', () =>
       withQueue(100, async (queue) => {
         const abort = new AbortController();
