@@ -13,12 +13,16 @@ const LOG_RECORDS_MAX = 200;
 export interface StackOptions {
   readonly tuning?: Partial<Tuning>;
   readonly heartbeatMs?: number;
+  /** Compaction and retention, when a test does not want them as they are by default. */
+  readonly housekeeping?: NonNullable<Parameters<typeof createDataPlane>[0]['housekeeping']>;
 }
 
 /** Replicator, worker and gateway over a Postgres bucket store, all real, and the tenants that a test adds. */
 export interface Stack extends AsyncDisposable {
   readonly dataPlane: DataPlane;
   readonly gatewayPort: number;
+  /** The bucket store's database, for looking at what is stored. */
+  readonly storeUrl: string;
   /** Makes a source, and its project with it; with `streams`, resolves when these are deployed. */
   addTenant(spec: TenantSpec): Promise<Tenant>;
   /** The tenant of that name, also one whose rules could not be deployed. */
@@ -68,6 +72,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       },
       gateway: { ...defaultGatewayConfig, port, allowedOrigins: ['*'], drainMs: 0 },
       heartbeatMs: options.heartbeatMs ?? 10_000,
+      ...(options.housekeeping ? { housekeeping: options.housekeeping } : {}),
       ...(options.tuning ? { tuning: options.tuning } : {}),
       onProjectStopped: (project, error) => logger.error('project stopped', { projectId: project, error }),
     });
@@ -84,6 +89,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       return dataPlane;
     },
     gatewayPort,
+    storeUrl: storeDatabase.url,
     async addTenant(spec) {
       const tenant = await Tenant.create(spec, parseProjectId(++lastProject), host);
       tenants.set(tenant.project, tenant);

@@ -34,7 +34,7 @@ export interface CompactionStore {
     project: ProjectId,
     request: { stream: StreamNo; readFrom: Lsn; after: BucketId | undefined; bucketsMax: number },
   ): Promise<{ buckets: BucketId[]; next: BucketId | undefined }>;
-  /** Every chunk of these buckets at or below the read floor, without its content, in order. */
+  /** Every chunk of these buckets at or below the read floor that is not void, without its content, in order. */
   readOutlines(
     project: ProjectId,
     request: { stream: StreamNo; readFrom: Lsn; buckets: readonly BucketId[] },

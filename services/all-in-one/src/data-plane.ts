@@ -1,5 +1,5 @@
 import { type BucketStore, createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-store';
-import { createBucketWorker } from '@sluice/bucket-worker';
+import { createBucketWorker, createHousekeeper, type HousekeepingSettings } from '@sluice/bucket-worker';
 import type { Clock, ProjectId } from '@sluice/domain';
 import {
   createGateway,
@@ -31,6 +31,8 @@ export interface DataPlaneOptions {
   readonly directory: GatewayOptions['directory'];
   readonly gateway: Partial<GatewayConfig>;
   readonly heartbeatMs: number;
+  /** Compaction and retention; what is left out is as by default. */
+  readonly housekeeping?: Partial<HousekeepingSettings>;
   /** Called when a project stopped for good (L17); the others go on. */
   readonly onProjectStopped: (project: ProjectId, error: unknown) => void;
 }
@@ -73,7 +75,17 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
     directory: options.directory,
     config: { ...defaultGatewayConfig, ...options.gateway },
   });
+  const housekeeping = new AbortController();
   const runs = new Map<ProjectId, { readonly controller: AbortController; readonly ended: Promise<void> }>();
+
+  const housekeeper = createHousekeeper({
+    store,
+    clock,
+    logger,
+    projects: () => [...runs.keys()],
+    ...(options.housekeeping ? { settings: options.housekeeping } : {}),
+  });
+  const housekept = housekeeper.run(housekeeping.signal);
 
   /** When one half of a project fails, the other half is stopped as well: neither goes on alone. */
   async function run(project: ProjectId, controller: AbortController): Promise<void> {
@@ -106,7 +118,8 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
     },
     stopProject,
     async close() {
-      await gateway.close();
+      housekeeping.abort();
+      await Promise.all([gateway.close(), housekept]);
       await Promise.all([...runs.keys()].map(stopProject));
       await store.close();
     },

@@ -197,9 +197,10 @@ function crowdedBuckets(
 }
 
 function outlines(stream: StreamState, buckets: readonly BucketId[], readFrom: Lsn): ChunkOutline[] {
+  const below = floorOf(stream, undefined, readFrom);
   return [...buckets].sort().flatMap((bucket) =>
     [...(stream.chunksByBucket.get(bucket) ?? [])]
-      .filter((chunk) => chunk.position.lsn <= readFrom)
+      .filter((chunk) => chunk.position.lsn <= readFrom && comparePositions(chunk.position, below) >= 0)
       .sort((a, b) => comparePositions(a.position, b.position) || a.part - b.part)
       .map(({ position, part, ops, rowsDelta, payloadBytes, directory }) => ({
         ...{ bucket, position, part, ops, rowsDelta, payloadBytes },

@@ -307,7 +307,8 @@ begin
 end
 $$;
 
--- Sizes and heads of the chunks of some buckets, in order: enough to decide what to fold.
+-- Sizes and heads of the chunks of some buckets, in order: enough to decide what to fold. Void ones are left out: joined to
+-- others they would come to life.
 create function sluice_store.chunk_outlines(p_project int, p_stream int, p_buckets bytea[], p_through bigint)
 returns table (
   bucket bytea,
@@ -324,12 +325,14 @@ begin
   return query
     select c.bucket, c.lsn, c.seq, c.part, c.ops, c.rows_delta, c.payload_bytes, substring(c.directory from 1 for 24)
     from unnest(p_buckets) as w (bucket)
+    cross join sluice_store.floors(p_project, array[p_stream], array[-1], p_through) as f
     cross join lateral (
       select x.* from sluice_store.chunk as x
       where x.project = p_project and x.stream = p_stream and x.bucket = w.bucket and x.lsn <= p_through
       union all
       select y.* from sluice_store.packed_chunk(p_project, p_stream, w.bucket) as y
     ) as c
+    where (c.lsn, c.seq) >= (f.lsn, f.seq)
     order by c.bucket, c.lsn, c.seq, c.part;
 end
 $$;

@@ -8,7 +8,7 @@ describeCompaction('postgres', async () => {
   const store = createPostgresBucketStore({ url: database.url, poolMax: 4 });
   return {
     store,
-    rounds: 1,
+    rounds: 2,
     dump: async (project) => {
       const rows = await query<{ bytes: Buffer }>(
         database.url,

@@ -77,7 +77,7 @@ function runsOf(outlines: readonly ChunkOutline[], thorough: boolean): Run[] {
   }
   return [...chunksByBucket.values()].flatMap((all) => {
     const chunks = chooseFold(all, thorough);
-    return chunks.length > 0 ? [{ chunks, isPrefix: chunks.length === all.length }] : [];
+    return chunks.length > 0 ? [{ chunks, isPrefix: chunks[0] === all[0] }] : [];
   });
 }
 

@@ -38,9 +38,10 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
       await history.begin();
       return history;
     };
-    const steps = (history: RecordedHistory, change: Partial<CompactionSettings> = {}) => {
+    const steps = (history: RecordedHistory, change: Partial<CompactionSettings> = {}, thorough = true) => {
       const work = { store: subject.store, clock, project: history.driver.project };
-      return compactProject(work, { ...settings, ...change }, { thoroughAt: undefined });
+      const lately = { resumeFrom: lsn(0), monotonicMs: clock.monotonicMs() };
+      return compactProject(work, { ...settings, ...change }, { thoroughAt: thorough ? undefined : lately });
     };
     const pass = async (history: RecordedHistory, change: Partial<CompactionSettings> = {}): Promise<number> => {
       let count = 0;
@@ -94,13 +95,15 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
       const random = seededRandom();
       for (let round = 0; round < subject.rounds; round++) {
         const history = await begun(random);
+        history.truncateShare = round % 2 === 1 ? 0.05 : 0;
         let dropped = 0;
         for (let i = 0; i < 40; i++) {
           await history.step();
           if (random.chance(0.2)) continue;
           // Abandoned after any step, as by a crash; the next pass begins anew.
           let left = random.int(0, 40);
-          for await (const step of steps(history, { bytesMax: random.pick([1, 200, 1 << 20]) })) {
+          const bytesMax = random.pick([1, 200, 1 << 20]);
+          for await (const step of steps(history, { bytesMax }, random.chance(0.5))) {
             dropped += step.opsDropped;
             if (random.chance(0.2)) await history.step();
             if (left-- === 0) break;
@@ -227,7 +230,7 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
     test('the store holds little more than live rows, however often they change', async () => {
       const history = await begun(seededRandom());
       for (let i = 0; i < 200; i++) await history.commit(new Map([[2, [{ key: i % 3, text: `version ${i}` }]]]));
-      await passes(history, 2 * settings.readableMs);
+      await passes(history, 4 * settings.readableMs);
       const range = { after: lsn(0), through: lsn(history.at), bytesMax: 1 << 24, cursor: undefined };
       const buckets = [{ stream: history.stream, bucket: bucketId(2) }];
       const { chunks } = await subject.store.readChunks(history.driver.project, { buckets, ...range });

@@ -52,6 +52,7 @@ export class RecordedHistory {
   private rowsByBucket = new Map<BucketId, Rows>();
   private members = new Map<string, string>();
   at = 100;
+  truncateShare = 0;
 
   constructor(store: BucketStore, project: ProjectId, random: SeededRandom) {
     this.driver = new StoreDriver(store, project);
@@ -85,7 +86,7 @@ export class RecordedHistory {
         })),
       );
     }
-    await this.commit(ops, { truncates: random.chance(0.01), touches: random.chance(0.4) });
+    await this.commit(ops, { truncates: random.chance(this.truncateShare), touches: random.chance(0.4) });
   }
 
   async commit(ops: ReadonlyMap<number, readonly Op[]>, also = { truncates: false, touches: false }): Promise<void> {
