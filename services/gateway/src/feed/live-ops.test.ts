@@ -29,17 +29,24 @@ function chunkOf(ops: readonly Op[], hash?: (key: number | string) => number) {
 const put = (key: number | string): Op => ({ key, isPut: true });
 const remove = (key: number | string): Op => ({ key, isPut: false });
 
-function liveOf(chunks: readonly (readonly Op[])[], hash?: (key: number | string) => number): boolean[] {
+function liveOf(chunks: readonly (readonly Op[])[], hash?: (key: number | string) => number, parts = 1): boolean[] {
   const live = new LiveOps();
+  const encoded = chunks.map((ops) => chunkOf(ops, hash));
   let count = 0;
-  for (const ops of chunks) {
-    const { payload, directory } = chunkOf(ops, hash);
-    count += live.offer(directory, payload);
+  for (let part = 0; part < parts; part++) {
+    live.beginPart(part, parts);
+    count = 0;
+    for (const { payload, directory } of encoded) count += live.offer(directory, payload);
   }
   live.finish();
   const flags = Array.from({ length: count }, (_, op) => live.isLive(op));
   expect(live.liveOps).toBe(flags.filter(Boolean).length);
   return flags;
+}
+
+function offerOne(live: LiveOps, key: number): void {
+  const { payload, directory } = chunkOf([put(key)]);
+  live.offer(directory, payload);
 }
 
 describe('the newest ops of a bucket', () => {
@@ -66,7 +73,7 @@ describe('the newest ops of a bucket', () => {
     ]);
   });
 
-  it('equals a map from key to newest op, over many random chunks', () => {
+  it('equals a map from key to newest op, over many random chunks, looked at whole or in parts', () => {
     const random = randomFrom(seededRandom().seed);
     for (let round = 0; round < 20; round++) {
       const keys = random.pick([3, 50, 5000]);
@@ -80,8 +87,16 @@ describe('the newest ops of a bucket', () => {
       const newest = new Map(ops.map(({ key }, i) => [`${typeof key}${key}`, i]));
       const expected = ops.map(({ key, isPut }, i) => isPut && newest.get(`${typeof key}${key}`) === i);
       const hash = random.chance(0.3) ? (key: number | string) => String(key).length : undefined;
-      expect(liveOf(chunks, hash)).toEqual(expected);
+      expect(liveOf(chunks, hash, random.int(1, 5))).toEqual(expected);
     }
+  }, 20_000);
+
+  it('L16: a part holds no more rows than it may, and says so', () => {
+    const live = new LiveOps(10);
+    for (let i = 0; i < 10; i++) offerOne(live, i);
+    expect(live.isOverfull).toBe(false);
+    offerOne(live, 10);
+    expect(live.isOverfull).toBe(true);
   });
 
   it('a directory that does not fit its payload is refused', () => {
