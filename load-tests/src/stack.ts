@@ -13,6 +13,7 @@ import pg from 'pg';
 export const PROJECT_REF = 'bench';
 export const ISSUER = 'bench';
 export const AUDIENCE = 'sluice';
+const PROJECT = parseProjectId(1);
 
 /** A source, a store and the data plane between them, all with fsync and synchronous_commit on. */
 export interface BenchStack extends AsyncDisposable {
@@ -31,15 +32,52 @@ const POLL_MS = 500;
 export async function startBenchStack(tablesSql: string, rulesYaml: string): Promise<BenchStack> {
   const home = await mkdtemp(path.join(tmpdir(), 'sluice-bench-'));
   await chmod(home, 0o755); // The servers may run as another account.
-  const [sourceServer, storeServer] = await Promise.all([startServer(home, 'source'), startServer(home, 'store')]);
+  const [sourceServer, storeServer] = await Promise.all([
+    startBenchServer(home, 'source'),
+    startBenchServer(home, 'store'),
+  ]);
   const sourceUrl = sourceServer.url;
   const source = new pg.Client({ connectionString: sourceUrl });
   await source.connect();
   await source.query(tablesSql);
-  const project = parseProjectId(1);
   const tokenSecret = randomBytes(32);
-  const dataPlane = await createDataPlane({
+  const plane = await startBenchDataPlane({ sourceUrl, storeUrl: storeServer.url, tokenSecret });
+  const { dataPlane } = plane;
+  const { url: gatewayUrl } = await dataPlane.gateway.listen();
+  dataPlane.startProject(PROJECT);
+  await plane.deploy(rulesYaml);
+  return {
+    project: PROJECT,
+    source,
+    sourceUrl,
     storeUrl: storeServer.url,
+    dataPlane,
+    gatewayUrl,
+    tokenSecret,
+    async [Symbol.asyncDispose]() {
+      await plane[Symbol.asyncDispose]();
+      await source.end();
+      await Promise.all([sourceServer.stop(), storeServer.stop()]);
+      await rm(home, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface BenchDataPlane extends AsyncDisposable {
+  readonly dataPlane: DataPlane;
+  /** Compiles the rules against the source and deploys them to the one project. */
+  deploy(rulesYaml: string): Promise<void>;
+}
+
+/** A data plane with one project, which is not started yet, over servers that run. */
+export async function startBenchDataPlane(options: {
+  readonly sourceUrl: string;
+  readonly storeUrl: string;
+  readonly tokenSecret: Uint8Array;
+}): Promise<BenchDataPlane> {
+  const { sourceUrl, storeUrl, tokenSecret } = options;
+  const dataPlane = await createDataPlane({
+    storeUrl,
     clock: systemClock,
     logger: createLogger({ service: 'bench', level: 'warn', clock: systemClock }),
     sourceOf: () => Promise.resolve(sourceConnectionFromUrl(sourceUrl)),
@@ -48,7 +86,7 @@ export async function startBenchStack(tablesSql: string, rulesYaml: string): Pro
         Promise.resolve(
           ref === PROJECT_REF
             ? {
-                project,
+                project: PROJECT,
                 auth: {
                   issuer: ISSUER,
                   audience: AUDIENCE,
@@ -67,31 +105,21 @@ export async function startBenchStack(tablesSql: string, rulesYaml: string): Pro
       process.exit(1);
     },
   });
-  const { url: gatewayUrl } = await dataPlane.gateway.listen();
-  dataPlane.startProject(project);
-  const connection = sourceConnectionFromUrl(sourceUrl);
-  const compiled = await parseAndCompile(rulesYaml, await dataPlane.replicator.readCatalog(connection));
-  if (compiled.kind === 'invalid')
-    throw new Error(`the bench's rules do not compile: ${JSON.stringify(compiled.diagnostics)}`);
-  await dataPlane.replicator.deploy(project, { rules: compiled.rules, rulesVersion: 1 }, () => {});
   return {
-    project,
-    source,
-    sourceUrl,
-    storeUrl: storeServer.url,
     dataPlane,
-    gatewayUrl,
-    tokenSecret,
-    async [Symbol.asyncDispose]() {
-      await dataPlane.close();
-      await source.end();
-      await Promise.all([sourceServer.stop(), storeServer.stop()]);
-      await rm(home, { recursive: true, force: true });
+    async deploy(rulesYaml) {
+      const catalog = await dataPlane.replicator.readCatalog(sourceConnectionFromUrl(sourceUrl));
+      const compiled = await parseAndCompile(rulesYaml, catalog);
+      if (compiled.kind === 'invalid')
+        throw new Error(`the bench's rules do not compile: ${JSON.stringify(compiled.diagnostics)}`);
+      await dataPlane.replicator.deploy(PROJECT, { rules: compiled.rules, rulesVersion: 1 }, () => {});
     },
+    [Symbol.asyncDispose]: () => dataPlane.close(),
   };
 }
 
-function startServer(home: string, name: string): Promise<PostgresServer> {
+/** With fsync, in a folder of its own under `home`. */
+export function startBenchServer(home: string, name: string): Promise<PostgresServer> {
   return startPostgres({
     dataDir: path.join(home, name),
     superuser: 'postgres',

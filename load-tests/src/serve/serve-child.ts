@@ -1,8 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
-import { SignJWT } from 'jose';
-import { AUDIENCE, ISSUER } from '../stack.ts';
+import { tokenFor } from './token.ts';
 
 /** What the process with the data plane tells the bench. */
 export interface ServeStack {
@@ -28,15 +27,7 @@ export async function startServeChild(rows: number): Promise<ServeChild> {
   ])) as [ServeStack]; // Sent by serve-stack.ts.
   return {
     stack,
-    token: (user) =>
-      new SignJWT({})
-        .setProtectedHeader({ alg: 'HS256' })
-        .setSubject(user)
-        .setIssuer(ISSUER)
-        .setAudience(AUDIENCE)
-        .setIssuedAt()
-        .setExpirationTime('2h')
-        .sign(Buffer.from(stack.tokenSecret, 'base64')),
+    token: (user) => tokenFor(stack.tokenSecret, user),
     async [Symbol.asyncDispose]() {
       const exited = once(child, 'exit');
       child.disconnect();
