@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ProjectId } from '@sluice/domain';
-import { AppError } from '@sluice/errors';
+import { AppError, isAppError } from '@sluice/errors';
 import { type SourceConnection, sourceConnectionFromUrl } from '@sluice/replicator';
 import { type Catalog, type CompiledRules, parseAndCompile } from '@sluice/sync-rules';
 import { waitFor } from '@sluice/testkit';
@@ -11,6 +11,8 @@ import { rulesYaml, type StreamSpec, TICKS_STREAM } from './rules.ts';
 import { type Claims, createSourceDatabase, type SourceDatabase } from './source-database.ts';
 import { connectClient, type SyncClient } from './sync-client.ts';
 
+/** A deployment that a broken link ended is begun again as often as this. */
+const DEPLOY_TRIES_MAX = 5;
 export const ISSUER = 'e2e';
 export const AUDIENCE = 'sluice:e2e';
 
@@ -75,13 +77,25 @@ export class Tenant implements AsyncDisposable {
     const wanted = [TICKS_STREAM, ...streams];
     this.visibleStreams = [...new Set([...this.streams, ...wanted])];
     try {
-      const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
-      this.#rulesVersion++;
-      await this.#host.deploy(this.project, rules, this.#rulesVersion);
+      for (let tries = 1; ; tries++) {
+        const error = await this.#tryDeploy(wanted).then(
+          () => undefined,
+          (reason: unknown) => reason,
+        );
+        if (error === undefined) break;
+        // As the control plane's jobs do when the link to the source breaks in the middle.
+        if (!isAppError(error) || error.definition.retry !== 'retry' || tries === DEPLOY_TRIES_MAX) throw error;
+      }
       this.streams = wanted;
     } finally {
       this.visibleStreams = this.streams;
     }
+  }
+
+  async #tryDeploy(wanted: readonly StreamSpec[]): Promise<void> {
+    const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
+    this.#rulesVersion++;
+    await this.#host.deploy(this.project, rules, this.#rulesVersion);
   }
 
   /** @throws AppError SCHEMA_CHANGED */

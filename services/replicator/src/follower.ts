@@ -36,6 +36,11 @@ export interface FollowerOptions {
   readonly rowLeftOut: (table: string) => void;
 }
 
+interface Connection {
+  readonly run: StreamRun;
+  readonly session: SourceSession;
+}
+
 interface Activation {
   readonly name: string;
   readonly run: (commitLsn: Lsn) => Promise<void>;
@@ -47,6 +52,9 @@ const messageBytesMax = 64 << 20;
 const appliedPollMs = 500;
 /** A frame may be refused again at once; the stream does not begin anew more often than this. */
 const gapPauseMs = 50;
+/** A deployment waits for a lost connection to come back this long. */
+const connectionWaitMs = 10_000;
+const connectionPollMs = 20;
 const ZERO = lsnFromBigint(0n);
 /** Codes after which an epoch cannot go on: whoever runs the follower begins a new one. */
 export const ENDS_EPOCH: ReadonlySet<string> = new Set([
@@ -69,7 +77,7 @@ export class Follower {
   private activation: Activation | undefined;
   private turn: Promise<void> = Promise.resolve();
   private everyCommitUntil: Lsn | 'unknown' | undefined;
-  private current: { readonly run: StreamRun; readonly session: SourceSession } | undefined;
+  private current: Connection | undefined;
   private lastBarrierMs = 0;
 
   constructor(options: FollowerOptions) {
@@ -142,8 +150,7 @@ export class Follower {
     activate: (commitLsn: Lsn) => Promise<void>,
     signal: AbortSignal,
   ): Promise<void> {
-    const { current } = this;
-    if (!current) throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to activate streams on' });
+    const current = await this.connection(signal);
     this.streams.announce(plans);
     this.refit();
     const isRead = new AbortController();
@@ -173,6 +180,18 @@ export class Follower {
     if (outcome === undefined)
       throw new AppError('SOURCE_UNREACHABLE', { internal: 'the stream ended before the activation' });
     if (outcome !== 'done') throw outcome.error;
+  }
+
+  /** The connection that streams, or the next one: links break and come back. @throws AppError SOURCE_UNREACHABLE */
+  private async connection(signal: AbortSignal): Promise<Connection> {
+    const { clock } = this.options.dependencies;
+    const deadlineMs = clock.monotonicMs() + connectionWaitMs;
+    while (!this.current && clock.monotonicMs() < deadlineMs) {
+      await delay(clock, connectionPollMs, signal);
+      signal.throwIfAborted();
+    }
+    if (this.current) return this.current;
+    throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to activate streams on' });
   }
 
   /** Ends the time of per-commit barriers once the stream has reached `until`, or at once. */
