@@ -5,6 +5,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { toolPath } from './tools.mjs';
 
 const root = path.resolve(import.meta.dirname, '..');
 
@@ -23,9 +24,11 @@ if (isOlder('node_modules/.package-lock.json', 'package-lock.json')) {
 step('Building');
 run(process.execPath, ['scripts/build.mjs', '--demo'], 'Run `npm run build` to see the whole output.');
 
+const redisServer = process.env.SLUICE_REDIS_SERVER ?? toolPath('redis-server');
 const child = spawn(process.execPath, ['services/all-in-one/dist/main.js', ...process.argv.slice(2)], {
   cwd: root,
   stdio: 'inherit',
+  env: { ...process.env, ...(redisServer ? { SLUICE_REDIS_SERVER: redisServer } : {}) },
 });
 // The terminal sends Ctrl-C to the whole group; the child stops in order and this process waits for it.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => signal === 'SIGTERM' && child.kill(signal));

@@ -7,6 +7,7 @@ import { compileDeployed, reportSources } from '@sluice/project-directory';
 import { sourceOf } from '@sluice/replicator';
 import type { Logger } from '@sluice/telemetry';
 import pg from 'pg';
+import { chooseRedis } from './choose-redis.ts';
 import { Closers } from './closers.ts';
 import type { AllInOneConfig } from './config.ts';
 import { createDataPlane, type DataPlane } from './data-plane.ts';
@@ -17,6 +18,7 @@ import { seedTenant } from './demo/seed.ts';
 import { SimulatorSwitch } from './demo/simulator-switch.ts';
 import { type LocalSecrets, readOrMakeSecrets } from './embedded/secrets.ts';
 import { ensureDatabase, startServers } from './embedded/servers.ts';
+import { openQueues, type Queues } from './open-queues.ts';
 import { startDemoServer } from './web/demo-server.ts';
 import { portFrom } from './web/port-from.ts';
 
@@ -59,10 +61,16 @@ export async function runAllInOne(
   const tenantUrl = await ensureDatabase(servers.tenant, TENANT_DATABASE);
   await seed(options, tenantUrl, secrets);
 
+  const redisUrl = await chooseRedis({ config, home, clock, logger, report }, stack);
+  const queues = await openQueues(redisUrl, { clock, logger });
+  stack.defer(() => queues.close());
+
   const boardPort = await portFrom(config.SLUICE_DEMO_PORT);
   const { controlPlane, dataPlane } = await joinPlanes(options, secrets, {
     control: await ensureDatabase(servers.platform, 'sluice_control'),
     store: await ensureDatabase(servers.platform, 'sluice_store'),
+    redisUrl,
+    queues,
     home,
     // The page may be opened under either name of this machine.
     origins: [`http://127.0.0.1:${boardPort}`, `http://localhost:${boardPort}`],
@@ -151,6 +159,9 @@ async function joinPlanes(
   places: {
     readonly control: string;
     readonly store: string;
+    /** Undefined: jobs stay in the control database. */
+    readonly redisUrl: string | undefined;
+    readonly queues: Queues;
     readonly home: string;
     readonly origins: readonly string[];
   },
@@ -191,7 +202,7 @@ async function joinPlanes(
       CONTROL_PLANE_PORT: await portFrom(config.SLUICE_CONTROL_PLANE_PORT),
       CONTROL_DATABASE_URL: new Secret(places.control),
       CONTROL_KEY_FILE: path.join(places.home, 'key-encryption-keys.json'),
-      REDIS_URL: undefined,
+      REDIS_URL: places.redisUrl === undefined ? undefined : new Secret(places.redisUrl),
       SOURCE_HOSTS: 'local',
     },
     provisioner,
@@ -200,6 +211,7 @@ async function joinPlanes(
   });
   const dataPlane = await createDataPlane({
     storeUrl: places.store,
+    queues: places.queues,
     clock,
     logger,
     sourceOf: (project) => sourceOf(controlPlane.directory, project),

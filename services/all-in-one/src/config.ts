@@ -36,6 +36,19 @@ export const configDefinition = defineConfig({
     unit: 'changes/s',
     meaning: 'Pace of the traffic simulator.',
   },
+  REDIS_URL: {
+    type: 'url',
+    schemes: ['redis', 'rediss'],
+    secret: true,
+    optional: true,
+    meaning: 'Redis that carries changes and jobs between the services; without it one of our own is started.',
+  },
+  SLUICE_REDIS_SERVER: {
+    type: 'string',
+    optional: true,
+    meaning:
+      'Path of redis-server, started when there is no REDIS_URL; `npm start` finds it. Without either, the queues live within the process.',
+  },
   SLUICE_LOG_LEVEL: {
     type: 'choice',
     choices: ['debug', 'info', 'warn', 'error'],

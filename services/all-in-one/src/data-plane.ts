@@ -8,18 +8,19 @@ import {
   type GatewayConfig,
   type GatewayOptions,
 } from '@sluice/gateway';
-import { createMemoryOpQueue, createMemoryWakeUps, type WakeUps } from '@sluice/op-queue';
+import type { WakeUps } from '@sluice/op-queue';
 import { createReplicator, type Replicator, type ReplicatorOptions } from '@sluice/replicator';
 import type { Logger } from '@sluice/telemetry';
+import { memoryQueues, type Queues } from './open-queues.ts';
 
-/** Frames of one project that may wait between replicator and worker; then the source's socket is paused (L16). */
-const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 const STORE_CONNECTIONS_MAX = 12;
 /** This edition has one shard a project. */
 const SHARD = 0;
 
 export interface DataPlaneOptions {
   readonly storeUrl: string;
+  /** What joins the parts; its opener closes it after the data plane. Without it they are joined within this process. */
+  readonly queues?: Queues;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly sourceOf: ReplicatorOptions['sourceOf'];
@@ -50,13 +51,12 @@ export interface DataPlane {
   close(): Promise<void>;
 }
 
-/** Replicator, bucket worker and gateway in one process, joined by in-process queues over a Postgres bucket store. */
+/** Replicator, bucket worker and gateway in one process, joined by queues over a Postgres bucket store. */
 export async function createDataPlane(options: DataPlaneOptions): Promise<DataPlane> {
   const { clock, logger } = options;
   await migrateBucketStore(options.storeUrl);
   const store = createPostgresBucketStore({ url: options.storeUrl, poolMax: STORE_CONNECTIONS_MAX });
-  const queue = createMemoryOpQueue({ bytesMaxPerShard: QUEUE_BYTES_MAX });
-  const wakeUps = createMemoryWakeUps();
+  const { queue, wakeUps } = options.queues ?? memoryQueues();
   const shared = { store, queue, wakeUps, clock };
   const replicator = createReplicator({
     ...shared,

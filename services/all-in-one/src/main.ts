@@ -32,7 +32,7 @@ async function start(signal: AbortSignal): Promise<void> {
   const home = path.resolve(config.SLUICE_HOME);
   if (process.argv.includes('--fresh')) {
     console.log(`▸ starting over: removing ${home}`);
-    await removeServers(home);
+    await removeServers(home, systemClock);
     await rm(home, { recursive: true, force: true });
   }
   const report = (line: string): void => console.log(`▸ ${line}`);

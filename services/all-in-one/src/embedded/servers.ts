@@ -1,6 +1,8 @@
 import path from 'node:path';
+import type { Clock } from '@sluice/domain';
 import { type PostgresServer, removeCluster, startPostgres } from '@sluice/embedded-postgres';
 import pg from 'pg';
+import { endAbandonedRedis } from './redis.ts';
 import type { LocalSecrets } from './secrets.ts';
 
 export interface EmbeddedServers extends AsyncDisposable {
@@ -57,10 +59,11 @@ export async function startServers(
 }
 
 /** Removes both servers' data, stopping what a killed start left running. @throws Error when another start is using it */
-export async function removeServers(home: string): Promise<void> {
+export async function removeServers(home: string, clock: Clock): Promise<void> {
   for (const folder of [PLATFORM_FOLDER, TENANT_FOLDER])
     if (!(await removeCluster(path.join(home, folder))))
       throw new Error(`${home} is in use: stop the other \`npm start\` first`);
+  await endAbandonedRedis(home, clock);
 }
 
 /** Makes the database when there is none and answers its URL. `name` is a constant of this service, never input. */
