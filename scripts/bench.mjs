@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { fail, installIfMissing, root, runNode, StepFailed } from './repository.mjs';
+import { toolPath } from './tools.mjs';
 
 const [name, ...args] = process.argv.slice(2);
 const folder = 'load-tests/dist/bench';
@@ -15,7 +16,7 @@ try {
   if (!name || !names.includes(name)) {
     throw new StepFailed(`${name ? `no benchmark ${name}` : 'which benchmark?'} There are: ${names.join(', ')}`);
   }
-  await runNode(`${folder}/${name}.js`, args);
+  await runNode(`${folder}/${name}.js`, args, { env: { SLUICE_REDIS_SERVER: toolPath('redis-server') ?? '' } });
 } catch (error) {
   fail(error);
 }
