@@ -11,6 +11,8 @@ import type { Logger } from '@sluice/telemetry';
 
 /** Frames of one project that may wait between replicator and worker; then the source's socket is paused (L16). */
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+/** The same within this process, whose memory they take: a few frames, so that neither part waits for the other. */
+const MEMORY_QUEUE_BYTES_MAX = 16 * 1024 * 1024;
 
 /** What joins the parts of a data plane. */
 export interface Queues {
@@ -23,7 +25,7 @@ export interface OpenQueues extends Queues {
 
 /** Queues within this process. */
 export function memoryQueues(): Queues {
-  return { queue: createMemoryOpQueue({ bytesMaxPerShard: QUEUE_BYTES_MAX }), wakeUps: createMemoryWakeUps() };
+  return { queue: createMemoryOpQueue({ bytesMaxPerShard: MEMORY_QUEUE_BYTES_MAX }), wakeUps: createMemoryWakeUps() };
 }
 
 /** Queues over Redis, or within this process without a URL. @throws AppError QUEUE_UNAVAILABLE and others: see the adapters */
