@@ -244,6 +244,19 @@ describe('tokens', () => {
     expect(await client.closed).toEqual({ code: 4403, reason: 'AUTH_SUBJECT_CHANGED' });
   });
 
+  it('L16: a user who may have more buckets than a session can hold is told so, with a close code of its own', async () => {
+    const stack = await started();
+    const memberships = Array.from({ length: 1001 }, (_, id) => ({
+      kind: 'member' as const,
+      id,
+      member: { user: 'ann', team: `team ${id}` },
+    }));
+    await stack.source.commit(memberships);
+    const client = new SocketClient(stack.url);
+    await client.hello(await tokenFor('ann'));
+    expect(await client.closed).toEqual({ code: 4413, reason: 'TOO_MANY_BUCKETS' });
+  });
+
   it('G3: a changed secret ends the sessions that the old one opened', async () => {
     const stack = await started();
     const client = await synced(stack);
