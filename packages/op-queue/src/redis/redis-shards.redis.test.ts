@@ -38,6 +38,23 @@ describe('frames between processes', () => {
     await queue.close();
   });
 
+  it('what Redis gave to a dead link of the consumer reaches the living one', async () => {
+    const queue = await openQueue(redis.url);
+    await queue.publish(frame(1), never);
+    const taking = queue.take(project, 0, never)[Symbol.asyncIterator]();
+    (await taking.next()).value?.done();
+    await queue.publish(frame(2), never);
+    await withClient(redis.url, async (dead) => {
+      const take = (): Promise<unknown> =>
+        dead.xreadgroup('GROUP', 'workers', 'worker', 'COUNT', 1, 'STREAMS', 'sluice:{7:0}:frames', '>');
+      await waitFor(take, { what: 'the dead link to be given the frame' });
+    });
+    const second = (await taking.next()).value;
+    expect(second && numberOf(second)).toBe(2);
+    await taking.return?.();
+    await queue.close();
+  });
+
   it('L16: the bound holds for two producers together, and the frames of each keep their order', async () => {
     const producers = [await openQueue(redis.url, 100), await openQueue(redis.url, 100)];
     const consumer = await openQueue(redis.url, 100);
