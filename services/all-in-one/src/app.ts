@@ -168,7 +168,7 @@ async function joinPlanes(
 ): Promise<{ controlPlane: Awaited<ReturnType<typeof createControlPlane>>; dataPlane: DataPlane }> {
   const provisioner: SourceProvisioner = {
     preflight: async ({ projectId }, tables) =>
-      dataPlane.replicator.preflight(await sourceOf(controlPlane.directory, projectId), tables),
+      dataPlane.replicator.preflight(await sourceOf(controlPlane.directory, projectId), tables, projectId),
     catalog: async ({ projectId }) =>
       dataPlane.replicator.readCatalog(await sourceOf(controlPlane.directory, projectId)),
     async apply({ projectId }, { version, compiled }, onProgress, signal) {

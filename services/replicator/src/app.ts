@@ -34,7 +34,11 @@ export interface Deployment {
 
 export interface Replicator {
   /** Checks what replication of the tables needs, all problems at once; changes nothing on the source. */
-  preflight(connection: SourceConnection, rulesTables?: readonly SourceTable[]): Promise<CheckResult[]>;
+  preflight(
+    connection: SourceConnection,
+    rulesTables?: readonly SourceTable[],
+    project?: ProjectId,
+  ): Promise<CheckResult[]>;
   /** @throws AppError */
   readCatalog(connection: SourceConnection): Promise<Catalog>;
   /**

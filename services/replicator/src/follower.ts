@@ -32,6 +32,8 @@ export interface FollowerOptions {
   /** Streams can no longer read this table, as `schema.table`: checkpoints are held, and it must be copied again. */
   readonly tableVoided: (table: string) => void;
   readonly queueCleared: () => void;
+  /** How much WAL the slot keeps, in bytes, when that is near a bound; undefined when it is not any more. */
+  readonly walLow: (retainedBytes: number | undefined) => void;
   /** A row of the table is too large to be synced. */
   readonly rowLeftOut: (table: string) => void;
 }
@@ -228,7 +230,7 @@ export class Follower {
   private async streamOnce(signal: AbortSignal, connected: () => void): Promise<void> {
     const { dependencies, project } = this.options;
     const { queue, sourceOf, events } = dependencies;
-    const { tableTouched } = this.options;
+    const { tableTouched, walLow } = this.options;
     await queue.clear(project);
     this.options.queueCleared();
     const epoch = await this.readEpoch();
@@ -261,7 +263,10 @@ export class Follower {
         (stop) => this.pollApplied(stop),
         (stop) => this.watchGaps(stop),
         (stop) =>
-          watchSource({ dependencies, project, session, epoch, tables: () => this.streams.tables, tableTouched }, stop),
+          watchSource(
+            { dependencies, project, session, epoch, tables: () => this.streams.tables, tableTouched, walLow },
+            stop,
+          ),
         (stop) => failWhenEnded(session, stop),
       ]);
     } finally {

@@ -37,6 +37,8 @@ import {
   writeCopiedShapes,
 } from './source/table-shapes.ts';
 
+/** What we have on the source is dropped: it fills the customer's disk, or makes the customer's writes fail. */
+const HARMS_SOURCE: ReadonlySet<string> = new Set(['SOURCE_WAL_BUDGET', 'SOURCE_GENERATED_COLUMN']);
 const checkpointPollMs = 50;
 
 /** Everything that one project needs of its source: lease, epochs, stream, deployments. */
@@ -132,7 +134,7 @@ export class ProjectRunner {
       await condition.interrupted('stalled', error.code).catch(() => {});
       return waitMs;
     }
-    if (isAppError(error, 'SOURCE_WAL_BUDGET')) {
+    if (isAppError(error) && HARMS_SOURCE.has(error.code)) {
       this.reloadReason = error.code;
       await this.dropOld(holding, await this.dependencies.store.readSource(project)).catch(() => {});
     }
@@ -326,12 +328,22 @@ export class ProjectRunner {
         this.jobs.touch();
       },
       queueCleared: () => this.republish(),
+      walLow: (retainedBytes) => void this.tellWal(condition, retainedBytes).catch(ignore),
       rowLeftOut: (table) => {
         dependencies.events.rowsLeftOut(project, table, 1);
         const details = { table, bytesMax: dependencies.tuning.rowBytesMax };
         void condition.warn('SOURCE_ROW_OVERSIZED', details).catch(ignore);
       },
     });
+  }
+
+  /** A warning must not cover why the project is stopped or what it loads. */
+  private async tellWal(condition: ConditionWriter, retainedBytes: number | undefined): Promise<void> {
+    const { store, tuning } = this.dependencies;
+    if (retainedBytes === undefined && !condition.isWarned('SOURCE_WAL_BUDGET')) return;
+    if ((await store.readSource(this.project))?.condition.state !== 'live') return;
+    if (retainedBytes === undefined) await condition.live();
+    else await condition.warn('SOURCE_WAL_BUDGET', { retainedBytes, walBytesMax: tuning.walBytesMax });
   }
 
   private async together(

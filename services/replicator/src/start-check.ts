@@ -95,10 +95,14 @@ export interface WatchOptions {
   readonly tables: () => readonly SourceTable[];
   /** A table's definition or storage changed; nothing in the stream may say so. */
   readonly tableTouched: () => void;
+  /** How much WAL the slot keeps, in bytes, when that is near a bound; undefined when it is not. */
+  readonly walLow: (retainedBytes: number | undefined) => void;
 }
 
 /** Below this share of what the server lets a slot keep, somebody should act. */
 const safeShareMin = 0.25;
+/** And beyond this share of what we let it keep ourselves. */
+const walShareMax = 0.5;
 
 /**
  * Looks at slot, publication and tables as often as at heartbeats: losing them is silent, on some versions at least.
@@ -107,12 +111,16 @@ const safeShareMin = 0.25;
 export async function watchSource(options: WatchOptions, signal: AbortSignal): Promise<void> {
   const { dependencies, project, session, epoch } = options;
   const { clock, heartbeatMs, events } = dependencies;
-  let shapes = '';
+  let seenBefore = '';
   while (!signal.aborted) {
-    const seen = JSON.stringify(await readTableShapes(session, options.tables()));
+    const shapes = await readTableShapes(session, options.tables());
+    // Our publication stands in the way of the customer's writes: whoever catches this drops it.
+    const [refused] = Object.entries(shapes).find(([, shape]) => shape.refusesWrites) ?? [];
+    if (refused !== undefined) throw new AppError('SOURCE_GENERATED_COLUMN', { details: { tables: refused } });
+    const seen = JSON.stringify(shapes);
     // The first look counts as well: nobody watched while we were away.
-    if (seen !== shapes) options.tableTouched();
-    shapes = seen;
+    if (seen !== seenBefore) options.tableTouched();
+    seenBefore = seen;
     await delay(clock, heartbeatMs, signal);
     if (signal.aborted) return;
     await checkPublication(session, epoch.identity.publication, options.tables());
@@ -124,7 +132,9 @@ export async function watchSource(options: WatchOptions, signal: AbortSignal): P
     if (retainedBytes > dependencies.tuning.walBytesMax) {
       throw new AppError('SOURCE_WAL_BUDGET', { details: { retainedBytes } });
     }
-    if (safeBytes !== undefined && safeBytes < (safeBytes + retainedBytes) * safeShareMin)
-      events.walBudgetLow(project, retainedBytes);
+    const isUnsafe = safeBytes !== undefined && safeBytes < (safeBytes + retainedBytes) * safeShareMin;
+    const isLow = isUnsafe || retainedBytes > dependencies.tuning.walBytesMax * walShareMax;
+    if (isLow) events.walBudgetLow(project, retainedBytes);
+    options.walLow(isLow ? retainedBytes : undefined);
   }
 }

@@ -121,6 +121,12 @@ const settingCodes = defineCodes({
     how: 'Give {tables} a replica identity that holds the primary key: ALTER TABLE ... REPLICA IDENTITY DEFAULT where there is one (not deferrable), USING INDEX, or FULL; of a partitioned table FULL, as of all its partitions. Until then they are not published, since publishing could make your own updates fail.',
     retry: 'wait',
   },
+  SOURCE_GENERATED_COLUMN: {
+    what: 'A table of replica identity FULL has a virtual generated column, which Postgres cannot replicate: while such a table is published, your own updates and deletes of it fail.',
+    who: 'tenant',
+    how: 'Make the column STORED (ALTER TABLE ... ADD COLUMN makes it virtual unless told otherwise), or give {tables} the replica identity DEFAULT. We publish nothing until then, so that your writes go on; afterwards everything is copied again.',
+    retry: 'wait',
+  },
   SOURCE_PRIMARY_KEY: {
     what: 'A table has no primary key.',
     who: 'tenant',
@@ -152,10 +158,22 @@ const settingCodes = defineCodes({
     retry: 'wait',
   },
   SOURCE_WAL_BUDGET: {
-    what: 'The server does not bound the WAL that a slot may keep, or the slot is near its bound.',
+    what: 'The server does not bound the WAL that a slot may keep; or our slot is near that bound or our own, or was dropped for passing it.',
     who: 'tenant',
-    how: 'Set max_slot_wal_keep_size to what your disk can spare, well above what you write in an hour.',
+    how: 'Set max_slot_wal_keep_size to what your disk can spare, well above what you write in an hour. Our slot keeps WAL while changes cannot be stored; past our own bound we drop it rather than fill your disk, and copy everything again when changes can be stored.',
     retry: 'wait',
+  },
+  SOURCE_SLOTS_MANY: {
+    what: 'The server has many logical replication slots, and each one reads all of its WAL.',
+    who: 'tenant',
+    how: 'Drop slots that nobody needs, let one consumer serve several needs, or spread the databases over more servers. Every slot costs about the processor time of one more replica, also for writes in other databases.',
+    retry: 'give-up',
+  },
+  SOURCE_DATABASE_SHARED: {
+    what: 'Another project, here or in another installation, follows this database with a slot of its own.',
+    who: 'tenant',
+    how: 'Put the streams of both into one project, so that one slot serves them; or accept that the server decodes its WAL twice and keeps it for the slower of the two. If the other project is gone, drop its slot, whose name begins with sluice_.',
+    retry: 'give-up',
   },
 });
 

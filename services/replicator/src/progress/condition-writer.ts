@@ -35,6 +35,10 @@ export class ConditionWriter {
     return this.base.state === 'loading';
   }
 
+  isWarned(code: string): boolean {
+    return this.base.state === 'live' && this.base.code === code;
+  }
+
   live(): Promise<void> {
     this.base = LIVE;
     return this.write(LIVE);

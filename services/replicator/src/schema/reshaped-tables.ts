@@ -3,6 +3,7 @@ interface Shape {
   readonly oid: number;
   readonly storage: number;
   readonly parts?: Readonly<Record<string, number>>;
+  readonly labels?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   readonly columns: Readonly<Record<string, readonly [number: number, writtenBy: string]>>;
 }
 type Shapes = Readonly<Record<string, Shape>>;
@@ -33,6 +34,7 @@ function isReshaped(before: Shape, after: Shape, used: ReadonlySet<string>): boo
     const old = before.columns[name];
     const fresh = after.columns[name];
     if (!old || !fresh) continue;
+    if (isRenamed(before.labels?.[name] ?? {}, after.labels?.[name] ?? {})) return true;
     if (old[0] !== fresh[0] || (isRewritten && old[1] !== fresh[1])) return true;
   }
   return false;
@@ -42,4 +44,9 @@ function isReshaped(before: Shape, after: Shape, used: ReadonlySet<string>): boo
 function isSameParts(before: Readonly<Record<string, number>>, after: Readonly<Record<string, number>>): boolean {
   const oids = new Set([...Object.keys(before), ...Object.keys(after)]);
   return [...oids].every((oid) => before[oid] === after[oid]);
+}
+
+/** An enum's label has another name; added ones are no matter. */
+function isRenamed(before: Readonly<Record<string, string>>, after: Readonly<Record<string, string>>): boolean {
+  return Object.entries(before).some(([oid, label]) => after[oid] !== undefined && after[oid] !== label);
 }

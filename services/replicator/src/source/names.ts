@@ -17,3 +17,7 @@ export function temporarySlotName(project: ProjectId, random: string): string {
 export function isOwnName(project: ProjectId, name: string): boolean {
   return new RegExp(`^sluice_${project}_[0-9a-f]{8,32}$`).test(name);
 }
+/** True for any slot of this project, the short-lived ones of copies included. */
+export function isSlotOf(project: ProjectId, slot: string): boolean {
+  return slot.startsWith(`sluice_${project}_`);
+}

@@ -1,4 +1,5 @@
 import { Secret } from '@sluice/config';
+import { parseProjectId } from '@sluice/domain';
 import { freshCluster, freshDatabase, identifier, query } from '@sluice/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type SourceConnection, sourceConnectionFromUrl } from './connection.ts';
@@ -145,6 +146,21 @@ describe('preflight', () => {
     const results = await preflight({ ...owner(), database: name });
     await query(database.url, `drop database ${name}`);
     expect(failedOf(results)).toEqual({});
+  });
+
+  it('warns of what costs the server: many slots, and two projects on one database', async () => {
+    const slots = ['sluice_7_0011223344556677', 'sluice_7_copy_00112233', 'sluice_8_0011223344556677'];
+    const others = Array.from({ length: 8 }, (_, i) => `other_${database.name}_${i}`);
+    for (const slot of [...slots, ...others])
+      await query(database.url, 'select pg_create_logical_replication_slot($1, $2)', [slot, 'pgoutput']);
+    const codeOf = async (check: string): Promise<string | undefined> =>
+      (await preflight(owner(), [], parseProjectId(7))).find((result) => result.check === check)?.code;
+    expect(await codeOf('slot-count')).toBe('SOURCE_SLOTS_MANY');
+    expect(await codeOf('own-database')).toBe('SOURCE_DATABASE_SHARED');
+    for (const slot of [...others, 'sluice_8_0011223344556677'])
+      await query(database.url, 'select pg_drop_replication_slot($1)', [slot]);
+    expect(await codeOf('own-database')).toBeUndefined();
+    expect(preflightError(await preflight(owner(), [], parseProjectId(7)))).toBeUndefined();
   });
 
   it('finds a server that is not set up for it', async () => {

@@ -1,7 +1,9 @@
+import type { ProjectId } from '@sluice/domain';
 import { AppError, type Code, isAppError } from '@sluice/errors';
 import { type Catalog, type CatalogTable, rowIdentityOf, type SourceTable } from '@sluice/sync-rules';
 import { catalogFromSession } from './catalog.ts';
 import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import { isSlotOf } from './names.ts';
 import { quoteIdentifier, quoteTable, tableKey } from './quote.ts';
 import { readServerFacts, type ServerFacts } from './server-facts.ts';
 import { SQLSTATE, sqlstateOf } from './source-error.ts';
@@ -18,6 +20,8 @@ export interface CheckResult {
 }
 
 const slotsNeeded = 2;
+/** Each slot reads the whole server's WAL, in whichever database the writes are. */
+const logicalSlotsMax = 10;
 /** From 14 on pgoutput sends our messages (`messages` option); beyond 18 nothing was tried. */
 const majorMin = 14;
 const majorMax = 18;
@@ -25,10 +29,12 @@ const majorMax = 18;
 /**
  * Checks everything that replication of `rulesTables` needs and reports all problems at once. Changes nothing on the
  * source. Without tables only the server and the role are judged. Never throws for what the customer can put right.
+ * @param project whose slots and publications are no surprise
  */
 export async function preflight(
   connection: SourceConnection,
   rulesTables: readonly SourceTable[] = [],
+  project?: ProjectId,
 ): Promise<CheckResult[]> {
   let session: SourceSession;
   try {
@@ -38,7 +44,12 @@ export async function preflight(
   }
   await using ordinary = session;
   const facts = await readServerFacts(ordinary);
-  const results = [passed('reachable'), ...serverChecks(facts), await replicationCheck(connection, facts)];
+  const results = [
+    passed('reachable'),
+    ...serverChecks(facts),
+    ...loadChecks(facts, project),
+    await replicationCheck(connection, facts),
+  ];
   if (rulesTables.length > 0) results.push(...(await tableChecks(ordinary, facts, rulesTables)));
   return results;
 }
@@ -103,7 +114,16 @@ function serverChecks(facts: ServerFacts): CheckResult[] {
           {},
           `GRANT EXECUTE ON FUNCTION ${facts.emitMessageSignature} TO ${role};`,
         ),
+  ];
+}
+
+/** What works, at a cost for the server. */
+function loadChecks(facts: ServerFacts, project: ProjectId | undefined): CheckResult[] {
+  const isForeign = (slot: string): boolean => project === undefined || !isSlotOf(project, slot);
+  return [
     facts.slotWalBytesMax === undefined ? warned('wal-budget', 'SOURCE_WAL_BUDGET') : passed('wal-budget'),
+    facts.logicalSlots > logicalSlotsMax ? warned('slot-count', 'SOURCE_SLOTS_MANY') : passed('slot-count'),
+    facts.sluiceSlots.some(isForeign) ? warned('own-database', 'SOURCE_DATABASE_SHARED') : passed('own-database'),
   ];
 }
 
@@ -130,6 +150,7 @@ interface TableRights {
   readonly mayPublish: boolean;
   /** Row-level security is in force for this role. */
   readonly isFiltered: boolean;
+  readonly hasVirtualColumn: boolean;
   /** Each partition has a replica identity of its own; these are not FULL. */
   readonly weakPartitions: readonly SourceTable[];
 }
@@ -138,6 +159,7 @@ SELECT c.oid::int8::float8 AS oid, o.rolname AS owner,
   pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS "maySelect",
   pg_catalog.pg_has_role(c.relowner, 'USAGE') AS "mayPublish",
   pg_catalog.row_security_active(c.oid) AS "isFiltered",
+  EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attgenerated = 'v' AND NOT a.attisdropped) AS "hasVirtualColumn",
   CASE WHEN c.relkind = 'p' THEN (
     SELECT COALESCE(json_agg(json_build_object('schema', n.nspname, 'name', p.relname) ORDER BY p.oid), '[]')
     FROM pg_catalog.pg_partition_tree(c.oid) t
@@ -230,6 +252,11 @@ function judgeTables(judged: readonly JudgedTable[], facts: ServerFacts): CheckR
           .join('\n'),
     ),
     identityReport(present),
+    check(
+      'generated-columns',
+      'SOURCE_GENERATED_COLUMN',
+      present.filter(({ found, rights }) => found?.replicaIdentity === 'full' && rights?.hasVirtualColumn),
+    ),
     check(
       'primary-key',
       'SOURCE_PRIMARY_KEY',

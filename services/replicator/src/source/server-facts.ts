@@ -19,6 +19,10 @@ export interface ServerFacts {
   /** As pg_encoding_to_char names it: UTF8, LATIN1, SQL_ASCII. */
   readonly encoding: string;
   readonly slotsFree: number;
+  /** Slots of every database on the server that decode its WAL. */
+  readonly logicalSlots: number;
+  /** Slots in this database that are named as ours are, whoever's they are. */
+  readonly sluiceSlots: readonly string[];
   readonly sendersFree: number;
   /** 0 when the server never cuts a silent receiver. */
   readonly walSenderTimeoutMs: number;
@@ -42,6 +46,11 @@ SELECT current_setting('server_version_num')::int AS "versionNumber", current_se
   pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
   current_setting('max_replication_slots')::int
     - (SELECT count(*) FROM pg_catalog.pg_replication_slots)::int AS "slotsFree",
+  (SELECT count(*) FROM pg_catalog.pg_replication_slots WHERE slot_type = 'logical')::int AS "logicalSlots",
+  ARRAY(
+    SELECT slot_name::text FROM pg_catalog.pg_replication_slots
+    WHERE database = d.datname AND starts_with(slot_name::text, 'sluice_') ORDER BY slot_name
+  ) AS "sluiceSlots",
   current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_catalog.pg_stat_replication)::int AS "sendersFree",
   (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout') AS "walSenderTimeoutMs",
   (SELECT setting::float8 * 1048576 FROM pg_catalog.pg_settings

@@ -13,6 +13,10 @@ export interface TableShape {
   readonly storage: number;
   /** Storage of the partitions that hold rows, by OID; what happens to one alone is not in the stream. */
   readonly parts?: Readonly<Record<string, number>>;
+  /** By column of an enum, an array or a domain of one: its labels by OID. A new name of a label is in no row and no description. */
+  readonly labels?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** While it is published, the customer's own updates of it fail. */
+  readonly refusesWrites?: boolean;
   /** How many tables inherit from it, or are its direct partitions. */
   readonly heirs?: number;
   /** OID of the primary key's index, 0 without one, and the letters of the replica identities of it and its partitions. */
@@ -48,11 +52,19 @@ SELECT n.nspname AS schema, c.relname AS name, c.oid::int8::float8 AS oid,
   c.relfilenode::int8::float8 AS storage, COALESCE(w.parts, '{}') AS parts,
   (SELECT count(*) FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)::int AS heirs,
   COALESCE((SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), 0)::int8::float8 AS key,
-  w.identity,
+  w.identity, c.relreplident = 'f' AND bool_or(COALESCE(a.attgenerated = 'v', false)) AS "refusesWrites",
+  COALESCE(json_object_agg(a.attname, l.labels ORDER BY a.attnum) FILTER (WHERE l.labels IS NOT NULL), '{}') AS labels,
   COALESCE(json_object_agg(a.attname, json_build_array(a.attnum, a.xmin::text) ORDER BY a.attnum) FILTER (WHERE a.attname IS NOT NULL), '{}') AS columns
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN LATERAL (
+  SELECT jsonb_object_agg(e.oid, e.enumlabel) AS labels
+  FROM pg_catalog.pg_type t
+  LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+  JOIN pg_catalog.pg_enum e ON e.enumtypid IN (t.oid, t.typelem, t.typbasetype, b.typelem)
+  WHERE t.oid = a.atttypid
+) l ON true
 JOIN whole w ON w.root = c.oid
 GROUP BY c.oid, n.nspname, w.identity, w.parts`;
 
@@ -117,7 +129,7 @@ interface AttachedPart extends SourceTable {
   readonly attachedBy: string;
 }
 
-const PREFIX = 'Sluice: ';
+export const COPIED_PREFIX = 'Sluice: ';
 
 /**
  * Writes down what was copied, as the comment of our publication: it belongs to the same epoch, and outlives the process.
@@ -128,21 +140,26 @@ export async function writeCopiedShapes(
   publication: string,
   shapes: TableShapes,
 ): Promise<void> {
-  const comment = `${PREFIX}${JSON.stringify(shapes)}`;
-  await session.query(`COMMENT ON PUBLICATION ${quoteIdentifier(publication)} IS ${quoteLiteral(comment)}`);
+  await session.query(copiedShapesSql(publication, shapes));
 }
 
-/** What was written down; empty when somebody has overwritten it. @throws AppError */
+/** Every publication of ours has such a comment from the beginning: one of the same name without it was made by somebody else. */
+export function copiedShapesSql(publication: string, shapes: TableShapes): string {
+  const comment = `${COPIED_PREFIX}${JSON.stringify(shapes)}`;
+  return `COMMENT ON PUBLICATION ${quoteIdentifier(publication)} IS ${quoteLiteral(comment)}`;
+}
+
+/** What was written down; empty before the first copy is complete, and when somebody has overwritten it. @throws AppError */
 export async function readCopiedShapes(session: SourceSession, publication: string): Promise<TableShapes> {
   const [row] = await session.query<{ comment: string | null }>(
     "SELECT pg_catalog.obj_description(oid, 'pg_publication') AS comment FROM pg_catalog.pg_publication WHERE pubname = $1",
     [publication],
   );
   const comment = row?.comment ?? '';
-  if (!comment.startsWith(PREFIX)) return {};
+  if (!comment.startsWith(COPIED_PREFIX)) return {};
   try {
     // Written by us; anything else is no shape of any table and reads as such below.
-    const shapes: unknown = JSON.parse(comment.slice(PREFIX.length));
+    const shapes: unknown = JSON.parse(comment.slice(COPIED_PREFIX.length));
     return isShapes(shapes) ? shapes : {};
   } catch (error) {
     if (isAppError(error)) throw error;
