@@ -10,6 +10,8 @@ import { type BenchStack, endOfLoad, startBenchStack, untilCheckpoint } from '..
  * Ingest: from a backlog of commits to durable and checkpointed, against a reader of the same WAL that only counts bytes.
  * Both drain the same backlog, one after the other, taking turns at going first.
  *
+ * The same loads run on tables with REPLICA IDENTITY FULL and, beside them, with DEFAULT.
+ *
  * SLUICE_BENCH_SCALE shrinks the loads and SLUICE_BENCH_ROUNDS the rounds for a try; figures are only comparable without.
  */
 const SCALE = Number(process.env.SLUICE_BENCH_SCALE ?? 1);
@@ -71,48 +73,100 @@ async function checkRowCount(stack: BenchStack, expected: number): Promise<void>
     throw new Error(`the store holds ${String(result.rows[0]?.rows)} rows, not ${expected}`);
 }
 
-await using stack = await startBenchStack(BENCH_TABLES_SQL, BENCH_RULES_YAML);
-const publication = String((await stack.source.query('select pubname from pg_publication')).rows[0]?.pubname);
-const calibration = calibrate();
-const drains = { bulk: [] as Drain[], mix: [] as Drain[], small: [] as Drain[] };
-let rows = 0;
-for (let round = 0; round < ROUNDS; round++) {
-  drains.bulk.push(await drainBacklog(stack, publication, round, () => insertBulk(stack.source, rows + 1, BULK_ROWS)));
-  rows += BULK_ROWS;
-  drains.mix.push(
-    await drainBacklog(stack, publication, round, () => runMix(stack.source, rows + 1, MIX_TRANSACTIONS)),
-  );
-  rows += MIX_TRANSACTIONS;
-  drains.small.push(
-    await drainBacklog(stack, publication, round, () => runSmall(stack.source, rows + 1, SMALL_TRANSACTIONS)),
-  );
-  rows += SMALL_TRANSACTIONS;
-  await checkRowCount(stack, rows);
-  const last = (name: keyof typeof drains): string => {
-    const drain = drains[name].at(-1);
-    return drain ? `${name} ${drain.sluiceMs.toFixed(0)} ms (bare ${drain.bareMs.toFixed(0)} ms)` : name;
-  };
-  console.error(`round ${round + 1} of ${ROUNDS}: ${last('bulk')}, ${last('mix')}, ${last('small')}`);
+type LoadName = 'bulk' | 'mix' | 'small';
+/** One stack and what was measured on it. */
+class Side {
+  readonly drains: Record<LoadName, Drain[]> = { bulk: [], mix: [], small: [] };
+  private readonly stack: BenchStack;
+  private readonly publication: string;
+  private rows = 0;
+
+  private constructor(stack: BenchStack, publication: string) {
+    this.stack = stack;
+    this.publication = publication;
+  }
+
+  static async of(stack: BenchStack): Promise<Side> {
+    const result = await stack.source.query('select pubname from pg_publication');
+    return new Side(stack, String(result.rows[0]?.pubname));
+  }
+
+  async round(round: number, loads: readonly LoadName[]): Promise<string> {
+    for (const name of loads) {
+      const { count, run } = LOADS[name];
+      const load = () => run(this.stack.source, this.rows + 1, count);
+      this.drains[name].push(await drainBacklog(this.stack, this.publication, round, load));
+      this.rows += count;
+    }
+    await checkRowCount(this.stack, this.rows);
+    return loads.map((name) => `${name} ${formatDrain(this.drains[name].at(-1))}`).join(', ');
+  }
+
+  rate(name: LoadName, changes: number, key: keyof Drain): number {
+    return (changes * 1000) / median(this.drains[name].map((drain) => drain[key]));
+  }
+  toBareReader(name: LoadName): number {
+    return median(this.drains[name].map((drain) => drain.bareMs / drain.sluiceMs));
+  }
 }
 
-const rate = (name: keyof typeof drains, count: number, key: keyof Drain): number =>
-  (count * 1000) / median(drains[name].map((drain) => drain[key]));
-const ratio = (name: keyof typeof drains): number => median(drains[name].map((drain) => drain.bareMs / drain.sluiceMs));
+/** Each adds `count` rows. */
+const LOADS = {
+  bulk: { count: BULK_ROWS, run: insertBulk },
+  mix: { count: MIX_TRANSACTIONS, run: runMix },
+  small: { count: SMALL_TRANSACTIONS, run: runSmall },
+} as const;
+
+function formatDrain(drain: Drain | undefined): string {
+  return drain ? `${drain.sluiceMs.toFixed(0)} ms (bare ${drain.bareMs.toFixed(0)} ms)` : '';
+}
+
+/** As the other tables, but their updates name the old row by its key alone. */
+const DEFAULT_IDENTITY_SQL = `${BENCH_TABLES_SQL}
+alter table bench_rows replica identity default; alter table members replica identity default;`;
+
+await using fullStack = await startBenchStack(BENCH_TABLES_SQL, BENCH_RULES_YAML);
+await using defaultStack = await startBenchStack(DEFAULT_IDENTITY_SQL, BENCH_RULES_YAML);
+const full = await Side.of(fullStack);
+const byKey = await Side.of(defaultStack);
+const calibration = calibrate();
+for (let round = 0; round < ROUNDS; round++) {
+  // Both sides within a round, so that a slow moment of the machine meets both.
+  const told = await full.round(round, ['bulk', 'mix', 'small']);
+  const toldByKey = await byKey.round(round, ['bulk', 'mix']);
+  console.error(`round ${round + 1} of ${ROUNDS}: ${told}; identity DEFAULT: ${toldByKey}`);
+}
+
+const MIX_CHANGES = MIX_TRANSACTIONS * 3;
+const toFull = (name: LoadName): number =>
+  median(byKey.drains[name].map((drain, i) => (full.drains[name][i]?.sluiceMs ?? 0) / drain.sluiceMs));
 console.log(
   formatResult(
     {
       bench: 'ingest',
       figures: {
-        bulkRowsPerS: rate('bulk', BULK_ROWS, 'sluiceMs'),
-        mixRowsPerS: rate('mix', MIX_TRANSACTIONS * 3, 'sluiceMs'),
-        smallTxPerS: rate('small', SMALL_TRANSACTIONS, 'sluiceMs'),
+        bulkRowsPerS: full.rate('bulk', BULK_ROWS, 'sluiceMs'),
+        mixRowsPerS: full.rate('mix', MIX_CHANGES, 'sluiceMs'),
+        smallTxPerS: full.rate('small', SMALL_TRANSACTIONS, 'sluiceMs'),
+        bulkDefaultRowsPerS: byKey.rate('bulk', BULK_ROWS, 'sluiceMs'),
+        mixDefaultRowsPerS: byKey.rate('mix', MIX_CHANGES, 'sluiceMs'),
       },
       baseline: {
-        bulkRowsPerS: rate('bulk', BULK_ROWS, 'bareMs'),
-        mixRowsPerS: rate('mix', MIX_TRANSACTIONS * 3, 'bareMs'),
-        smallTxPerS: rate('small', SMALL_TRANSACTIONS, 'bareMs'),
+        bulkRowsPerS: full.rate('bulk', BULK_ROWS, 'bareMs'),
+        mixRowsPerS: full.rate('mix', MIX_CHANGES, 'bareMs'),
+        smallTxPerS: full.rate('small', SMALL_TRANSACTIONS, 'bareMs'),
+        bulkDefaultRowsPerS: byKey.rate('bulk', BULK_ROWS, 'bareMs'),
+        mixDefaultRowsPerS: byKey.rate('mix', MIX_CHANGES, 'bareMs'),
       },
-      ratio: { bulkToBareReader: ratio('bulk'), mixToBareReader: ratio('mix'), smallToBareReader: ratio('small') },
+      ratio: {
+        bulkToBareReader: full.toBareReader('bulk'),
+        mixToBareReader: full.toBareReader('mix'),
+        smallToBareReader: full.toBareReader('small'),
+        bulkDefaultToBareReader: byKey.toBareReader('bulk'),
+        mixDefaultToBareReader: byKey.toBareReader('mix'),
+        bulkDefaultToFull: toFull('bulk'),
+        mixDefaultToFull: toFull('mix'),
+      },
     },
     calibration,
   ),
