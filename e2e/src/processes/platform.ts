@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { freePort } from '@sluice/embedded-postgres';
-import { freshCluster, freshDatabase, freshRedis, waitFor } from '@sluice/testkit';
+import { type FreshRedis, freshCluster, freshDatabase, freshRedis, query, waitFor } from '@sluice/testkit';
 import { SignJWT } from 'jose';
 import { openOracle, type SqlOracle } from '../oracle/sql-oracle.ts';
 import { differences } from '../oracle/table-state.ts';
@@ -25,6 +25,7 @@ interface Job {
 /** One project on the platform, with its source and its users. */
 export interface Customer {
   readonly ref: string;
+  readonly project: number;
   readonly source: SourceDatabase;
   connect(user: string): Promise<SyncClient>;
   /** Waits until the clients hold all that was committed, and compares them with SQL. @throws Error that says what differs */
@@ -41,6 +42,7 @@ export class Platform implements AsyncDisposable {
   #env: Readonly<Record<string, string>> = {};
   #door: FrontDoor | undefined;
   #api = '';
+  #redis: FreshRedis | undefined;
   storeUrl = '';
 
   static async start(): Promise<Platform> {
@@ -50,6 +52,7 @@ export class Platform implements AsyncDisposable {
     const control = platform.#own(await freshDatabase('control', cluster));
     const store = platform.#own(await freshDatabase('store', cluster));
     const redis = platform.#own(await freshRedis());
+    platform.#redis = redis;
     const folder = await mkdtemp(path.join(tmpdir(), 'sluice-processes-'));
     platform.#own({ [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) });
     platform.storeUrl = store.url;
@@ -57,7 +60,6 @@ export class Platform implements AsyncDisposable {
       CONTROL_PLANE_TOKEN: platform.#token,
       CONTROL_DATABASE_URL: control.url,
       CONTROL_KEY_FILE: path.join(folder, 'keys'),
-      BUCKET_STORE_URL: store.url,
       REDIS_URL: redis.url,
       SOURCE_HOSTS: 'local',
       SLUICE_GATEWAY_DRAIN_MS: '0',
@@ -68,11 +70,21 @@ export class Platform implements AsyncDisposable {
     return platform;
   }
 
+  get redis(): FreshRedis {
+    if (!this.#redis) throw new Error('the platform is not started');
+    return this.#redis;
+  }
+
   /** Starts one more process; resolves when it is ready. */
   async add(name: ServiceName): Promise<ServiceProcess> {
     const [port, health] = [await freePort(), await freePort()];
+    const label = `${name}-${this.#processes.length}`;
+    const store = new URL(this.storeUrl);
+    // The store's log of who wrote what goes by this name.
+    store.searchParams.set('application_name', label);
     const env = {
       ...this.#env,
+      BUCKET_STORE_URL: store.href,
       CONTROL_PLANE_PORT: String(port),
       SLUICE_GATEWAY_PORT: String(port),
       SLUICE_GATEWAY_HEALTH_PORT: String(health),
@@ -81,12 +93,28 @@ export class Platform implements AsyncDisposable {
     };
     const isControlPlane = name === 'control-plane';
     const readyUrl = `http://127.0.0.1:${isControlPlane ? `${port}/health/ready` : `${health}/readyz`}`;
-    const added = new ServiceProcess(name, env, readyUrl);
+    const added = new ServiceProcess(label, name, env, readyUrl);
     this.#processes.push(added);
     await added.ready();
     if (isControlPlane) this.#api = `http://127.0.0.1:${port}`;
     if (name === 'gateway') this.#gatewayPorts.push(port);
     return added;
+  }
+
+  /** The process that holds the source of the project, by the store's lease. */
+  async replicatorOf(customer: Customer): Promise<ServiceProcess> {
+    const sql = 'select lease_holder as holder from sluice_store.project where project = $1';
+    return this.#processOf(await query<{ holder: string }>(this.storeUrl, sql, [customer.project]));
+  }
+  /** The process that holds the first shard of the project, by the store's lease. */
+  async workerOf(customer: Customer): Promise<ServiceProcess> {
+    const sql = 'select holder from sluice_store.shard_lease where project = $1 and shard = 0';
+    return this.#processOf(await query<{ holder: string }>(this.storeUrl, sql, [customer.project]));
+  }
+  #processOf([row]: readonly { readonly holder: string | null }[]): ServiceProcess {
+    const found = this.#processes.find(({ workerId }) => workerId === row?.holder);
+    if (!found) throw new Error(`nobody is ${row?.holder}`);
+    return found;
   }
 
   /** Everything that was logged, for a failing test to print. */
@@ -118,8 +146,14 @@ export class Platform implements AsyncDisposable {
         .setIssuedAt()
         .setExpirationTime('1h')
         .sign(new TextEncoder().encode(tokenSecret));
+    const [row] = await query<{ id: number }>(
+      this.#env.CONTROL_DATABASE_URL ?? '',
+      'select id from project where ref = $1',
+      [ref],
+    );
     return {
       ref,
+      project: row?.id ?? 0,
       source,
       connect: async (user) =>
         this.#own(

@@ -4,13 +4,15 @@ import path from 'node:path';
 import { waitFor } from '@sluice/testkit';
 
 const SERVICE = path.resolve(import.meta.dirname, '../../../scripts/service.mjs');
-const READY_MS = 30_000;
+const READY_MS = 90_000;
 const LINES_MAX = 400;
 
 export type ServiceName = 'control-plane' | 'replicator' | 'bucket-worker' | 'gateway';
 
 /** One service as a process of its own, as `npm run service -- <name>` starts it. */
 export class ServiceProcess implements AsyncDisposable {
+  /** Its name among all that a test started. */
+  readonly label: string;
   readonly name: ServiceName;
   /** Where `/readyz` is answered; of the control plane `/health/ready`. */
   readonly #readyUrl: string;
@@ -18,7 +20,8 @@ export class ServiceProcess implements AsyncDisposable {
   readonly #exited: Promise<number | undefined>;
   readonly #lines: string[] = [];
 
-  constructor(name: ServiceName, env: Readonly<Record<string, string>>, readyUrl: string) {
+  constructor(label: string, name: ServiceName, env: Readonly<Record<string, string>>, readyUrl: string) {
+    this.label = label;
     this.name = name;
     this.#readyUrl = readyUrl;
     this.#child = spawn(process.execPath, [SERVICE, name], { stdio: ['ignore', 'pipe', 'pipe'], env });
@@ -26,13 +29,20 @@ export class ServiceProcess implements AsyncDisposable {
     for (const stream of [this.#child.stdout, this.#child.stderr])
       stream?.on('data', (chunk: Buffer) => {
         this.#lines.push(...chunk.toString().split('\n').filter(Boolean));
-        this.#lines.splice(0, this.#lines.length - LINES_MAX);
+        // The first lines say who it is.
+        if (this.#lines.length > LINES_MAX) this.#lines.splice(LINES_MAX / 2, this.#lines.length - LINES_MAX);
       });
   }
 
   /** The newest of what it logged, for a failing test to print. */
   get log(): string {
-    return this.#lines.map((line) => `${this.name} ${this.#child.pid} ${line}`).join('\n');
+    return this.#lines.map((line) => `${this.label} ${line}`).join('\n');
+  }
+
+  /** The name under which it holds leases. */
+  get workerId(): string | undefined {
+    const line = this.#lines.find((candidate) => candidate.includes('"workerId"'));
+    return /"workerId":"([^"]+)"/.exec(line ?? '')?.[1];
   }
 
   get isRunning(): boolean {
@@ -55,7 +65,11 @@ export class ServiceProcess implements AsyncDisposable {
       if (!this.isRunning) throw new Error(`${this.name} ended\n${this.log}`);
       return (await this.readiness()) === 200;
     };
-    await waitFor(isReady, { what: `${this.name} to be ready\n${this.log}`, timeoutMs: READY_MS });
+    try {
+      await waitFor(isReady, { what: `${this.label} to be ready`, timeoutMs: READY_MS });
+    } catch (cause) {
+      throw new Error(`${this.label} is not ready\n${this.log}`, { cause });
+    }
     return this;
   }
 
