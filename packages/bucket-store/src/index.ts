@@ -1,3 +1,4 @@
+export * from './audit-port.ts';
 export * from './bucket-id.ts';
 export * from './compaction-port.ts';
 export type { HeldLease, LeaseOptions } from './held-lease.ts';

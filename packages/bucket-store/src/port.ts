@@ -11,6 +11,7 @@ import type {
   StreamNo,
 } from '@sluice/domain';
 import type { ChunkCodec } from '@sluice/protocol';
+import type { AuditStore } from './audit-port.ts';
 import type { CompactionStore } from './compaction-port.ts';
 import type { RowStateChange, RowStatePage, RowStateRequest } from './row-state.ts';
 
@@ -19,7 +20,7 @@ import type { RowStateChange, RowStatePage, RowStateRequest } from './row-state.
  * lease token (L3); a write that does not hold them throws STORE_FENCED and changes nothing. Every key begins with the
  * project. All methods may throw STORE_UNAVAILABLE, which is retryable.
  */
-export interface BucketStore extends CompactionStore {
+export interface BucketStore extends CompactionStore, AuditStore {
   // --- leases: one holder per source
   /** Takes the lease if it is free, expired, or already the holder's; each taking gives a higher token. */
   acquireLease(project: ProjectId, holder: string, ttlMs: number): Promise<LeaseToken | undefined>;

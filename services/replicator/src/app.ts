@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { ProjectId } from '@sluice/domain';
+import { delay, type ProjectId } from '@sluice/domain';
 import type { Catalog, CompiledRules, SourceTable } from '@sluice/sync-rules';
 import { type Logger, systemRandom } from '@sluice/telemetry';
+import type { AuditReport } from './audit.ts';
 import type { Dependencies } from './dependencies.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
 import { createReplicatorEvents } from './events.ts';
@@ -52,6 +53,11 @@ export interface Replicator {
     onProgress?: (progress: DeployProgress) => void,
     signal?: AbortSignal,
   ): Promise<void>;
+  /**
+   * Compares what clients are served with the source, and replaces what differs; resolves to what was found. Costs the source
+   * and the store a copy of everything. Waits while the project is not followed. @throws AppError; then nothing changed
+   */
+  audit(project: ProjectId, signal?: AbortSignal): Promise<AuditReport>;
   /** Holds the source's lease and streams it until aborted; resolves when fully stopped. One call per project at a time. */
   run(project: ProjectId, signal: AbortSignal): Promise<void>;
   /** Ends every run and fails deployments that are not complete; resolves when nothing works on any source any more. */
@@ -105,8 +111,15 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
       const wanted = { plans: rules.streams, rulesVersion, onProgress };
       return withRunner(project, ({ jobs }) => jobs.request(wanted, signal));
     },
+    audit: (project, signal) => withRunner(project, ({ jobs }) => jobs.requestAudit(signal)),
     run(project, signal) {
-      return withRunner(project, ({ ended }) => Promise.race([ended, aborted(signal)]));
+      return withRunner(project, async ({ jobs, ended }) => {
+        const stop = new AbortController();
+        const auditing = auditNowAndThen(dependencies, jobs, AbortSignal.any([signal, stop.signal]));
+        await Promise.race([ended, aborted(signal)]);
+        stop.abort();
+        await auditing;
+      });
     },
     async close() {
       await Promise.all([...shared.values()].map((runner) => runner.stop()));
@@ -141,6 +154,18 @@ function startRunner(runner: ProjectRunner): SharedRunner {
     },
     heartbeat: () => runner.heartbeat(),
   };
+}
+
+/** A comparison that fails is logged where it failed, and comes again in its time. */
+async function auditNowAndThen(
+  { clock, tuning: { auditEveryMs } }: Dependencies,
+  jobs: ProjectRunner['jobs'],
+  signal: AbortSignal,
+): Promise<void> {
+  while (auditEveryMs > 0 && !signal.aborted) {
+    await delay(clock, auditEveryMs, signal);
+    if (!signal.aborted) await jobs.requestAudit(signal).catch(() => {});
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

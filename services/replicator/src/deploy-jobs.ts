@@ -1,5 +1,6 @@
 import { AppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
+import type { AuditReport } from './audit.ts';
 
 export interface DeployProgress {
   readonly step: 'publication' | 'slot' | 'snapshot' | 'live';
@@ -19,11 +20,17 @@ export interface DeployJob {
 export interface ReconcileJob {
   readonly kind: 'reconcile';
 }
-export type Job = DeployJob | ReconcileJob;
+/** The buckets are compared with the source. `settle` is called exactly once. */
+export interface AuditJob {
+  readonly kind: 'audit';
+  settle(outcome: { readonly report: AuditReport } | { readonly error: unknown }): void;
+}
+export type Job = DeployJob | ReconcileJob | AuditJob;
 
 /** Deployments of one project wait for each other here, in order. */
 export class DeployJobs {
   private readonly deploys: DeployJob[] = [];
+  private readonly audits: AuditJob[] = [];
   private isTouched = false;
   private wake = (): void => {};
 
@@ -57,9 +64,33 @@ export class DeployJobs {
     });
   }
 
+  /** Resolves to what the next comparison finds; it is done once the project is followed and nothing else is asked for. */
+  requestAudit(signal?: AbortSignal): Promise<AuditReport> {
+    return new Promise((resolve, reject) => {
+      const audit: AuditJob = {
+        kind: 'audit',
+        settle: (outcome) => {
+          const index = this.audits.indexOf(audit);
+          if (index >= 0) this.audits.splice(index, 1);
+          if ('report' in outcome) resolve(outcome.report);
+          else reject(outcome.error);
+        },
+      };
+      const withdraw = (): void => audit.settle({ error: new AppError('REPLICATOR_STOPPED') });
+      if (signal?.aborted) {
+        withdraw();
+        return;
+      }
+      signal?.addEventListener('abort', withdraw, { once: true });
+      this.audits.push(audit);
+      this.wake();
+    });
+  }
+
   /** Nothing will be done any more: whoever waits is told so. */
   close(): void {
     for (const job of [...this.deploys]) job.settle(new AppError('REPLICATOR_STOPPED'));
+    for (const job of [...this.audits]) job.settle({ error: new AppError('REPLICATOR_STOPPED') });
   }
 
   /** Asks for one reconciliation, however often it is called before that runs. */
@@ -73,14 +104,17 @@ export class DeployJobs {
     return this.deploys[0];
   }
 
-  /** Waits for something to do; undefined when aborted. */
-  async next(signal: AbortSignal): Promise<Job | undefined> {
+  /** Waits for something to do; undefined when aborted. Audits only where there is something to compare. */
+  async next(signal: AbortSignal): Promise<DeployJob | ReconcileJob | undefined>;
+  async next(signal: AbortSignal, takesAudits: true): Promise<Job | undefined>;
+  async next(signal: AbortSignal, takesAudits = false): Promise<Job | undefined> {
     while (!signal.aborted) {
       if (this.first) return this.first;
       if (this.isTouched) {
         this.isTouched = false;
         return { kind: 'reconcile' };
       }
+      if (takesAudits && this.audits[0]) return this.audits[0];
       await new Promise<void>((resolve) => {
         this.wake = resolve;
         signal.addEventListener('abort', () => resolve(), { once: true });

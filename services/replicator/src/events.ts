@@ -13,6 +13,9 @@ export interface ReplicatorEvents {
   copied(projectId: ProjectId, table: string, rows: number, durationMs: number): void;
   copyResumed(projectId: ProjectId, epoch: Epoch, ranges: { readonly done: number; readonly left: number }): void;
   switched(projectId: ProjectId, epoch: Epoch): void;
+  /** Of so many streams that were compared with the source, so many differed and were replaced. */
+  audited(projectId: ProjectId, streams: number, differing: number): void;
+  auditFailed(projectId: ProjectId, error: unknown): void;
   rowsLeftOut(projectId: ProjectId, table: string, count: number): void;
   lag(projectId: ProjectId, lagBytes: number): void;
   walBudgetLow(projectId: ProjectId, lagBytes: number): void;
@@ -31,6 +34,12 @@ export function createReplicatorEvents(logger: Logger): ReplicatorEvents {
     copied: (projectId, table, rows, durationMs) => logger.info('range copied', { projectId, table, rows, durationMs }),
     copyResumed: (projectId, epoch, ranges) => logger.info('copy resumed', { projectId, epoch, ...ranges }),
     switched: (projectId, epoch) => logger.info('streams switched', { projectId, epoch }),
+    audited: (projectId, streams, differing) => {
+      if (differing === 0) logger.info('buckets equal the source', { projectId, count: streams });
+      else logger.error('buckets differed from the source', { projectId, count: differing, code: 'STREAM_DIFFERED' });
+    },
+    auditFailed: (projectId, error) =>
+      logger.warn('comparison with the source failed', { projectId, error, code: codeOf(error) }),
     rowsLeftOut: (projectId, table, count) => logger.warn('rows left out', { projectId, table, count }),
     lag: (projectId, lagBytes) => logger.debug('slot', { projectId, lagBytes }),
     walBudgetLow: (projectId, lagBytes) => logger.error('wal budget low', { projectId, lagBytes }),

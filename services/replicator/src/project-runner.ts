@@ -8,10 +8,11 @@ import {
 import { delay, type Epoch, type ProjectId } from '@sluice/domain';
 import { AppError, assert, isAppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
+import { auditStreams } from './audit.ts';
 import type { CopyStatus } from './copy-progress.ts';
 import { copyTables } from './copy-tables.ts';
 import type { Dependencies } from './dependencies.ts';
-import { type DeployJob, DeployJobs, type DeployProgress } from './deploy-jobs.ts';
+import { type AuditJob, type DeployJob, DeployJobs, type DeployProgress } from './deploy-jobs.ts';
 import { dropLeftovers, type EpochStartOptions, type StartedEpoch, startEpoch } from './epoch-start.ts';
 import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
@@ -367,7 +368,11 @@ export class ProjectRunner {
     epoch: EpochRecord,
     signal: AbortSignal,
   ): Promise<void> {
-    for (let job = await this.jobs.next(signal); job; job = await this.jobs.next(signal)) {
+    for (let job = await this.jobs.next(signal, true); job; job = await this.jobs.next(signal, true)) {
+      if (job.kind === 'audit') {
+        await this.serveAudit({ holding, follower, epoch }, job, signal);
+        continue;
+      }
       const onProgress = job.kind === 'deploy' ? job.onProgress : (_: DeployProgress): void => {};
       const onQueueCleared = (republish: () => void): void => {
         this.republish = republish;
@@ -386,6 +391,24 @@ export class ProjectRunner {
         if (job.kind === 'deploy') job.settle(error);
         if (job.kind !== 'deploy' || isAppError(error, 'SCHEMA_RELOADING')) throw error;
       }
+    }
+  }
+
+  /** A comparison that fails changes nothing and stops nothing. */
+  private async serveAudit(
+    of: { readonly holding: Holding; readonly follower: Follower; readonly epoch: EpochRecord },
+    job: AuditJob,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const onQueueCleared = (republish: () => void): void => {
+      this.republish = republish;
+    };
+    try {
+      if (this.voidTables.size > 0) throw new AppError('SCHEMA_RELOADING');
+      job.settle({ report: await auditStreams({ ...of, onProgress: () => {}, onQueueCleared }, signal) });
+    } catch (error) {
+      if (!signal.aborted) this.dependencies.events.auditFailed(this.project, error);
+      job.settle({ error });
     }
   }
 

@@ -90,8 +90,8 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
 }
 
 /** Adds the streams, copies their tables, and waits until they can be shown. */
-async function addLoaded(
-  options: RedeployOptions,
+export async function addLoaded(
+  options: Pick<RedeployOptions, 'holding' | 'epoch' | 'follower' | 'onProgress' | 'onQueueCleared'>,
   plans: readonly StreamPlan[],
   signal: AbortSignal,
 ): Promise<{ readonly streams: readonly StreamRecord[]; readonly shapes: TableShapes }> {

@@ -1,5 +1,7 @@
 /** Bounds and times of a replicator; each has a default that fits most sources. */
 export interface Tuning {
+  /** How often a project's buckets are compared with its source; 0: only when asked. Milliseconds. */
+  readonly auditEveryMs: number;
   /** How long a lease lives without being renewed, milliseconds. */
   readonly leaseTtlMs: number;
   /**
@@ -31,6 +33,7 @@ export interface Tuning {
 }
 
 export const DEFAULT_TUNING: Tuning = {
+  auditEveryMs: 0,
   leaseTtlMs: 15_000,
   frameBytesMax: 4 << 20,
   partBytesMax: 4 << 20,

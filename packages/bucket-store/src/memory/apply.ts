@@ -186,7 +186,7 @@ function writeOps(
     streamOf(project, member.stream).memberships.push({ ...member, rowKey: member.rowKey.slice() });
 }
 
-function writeIssues(project: ProjectState, issues: readonly SourceIssue[]): void {
+export function writeIssues(project: ProjectState, issues: readonly SourceIssue[]): void {
   for (const issue of issues) {
     const key = `${issue.code} ${issue.table}`;
     const known = project.issues.get(key);

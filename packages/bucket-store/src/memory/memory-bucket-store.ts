@@ -4,6 +4,7 @@ import { checkCopyPlan, checkFrameCommit, checkSnapshotCommit } from '../checks.
 import type { CompactionToken } from '../compaction-port.ts';
 import type { BucketStore } from '../port.ts';
 import * as apply from './apply.ts';
+import { memoryAuditStore } from './audit.ts';
 import { emptyCompaction, memoryCompactionStore } from './compaction.ts';
 import * as copies from './copies.ts';
 import * as generations from './generations.ts';
@@ -155,6 +156,7 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
       const leases = { shardLeases: shardLeases.endedShardLeases(state), compaction };
       projects.set(project, { ...emptyProject(), ...kept, ...leases });
     },
+    ...memoryAuditStore((project) => projects.get(project), held),
     ...memoryCompactionStore(clock, (project) => projects.get(project)),
     async close() {},
   };

@@ -1,4 +1,5 @@
 import type { BucketStore } from '../port.ts';
+import { auditStoreOf } from './audit.ts';
 import { compactionStoreOf } from './compaction.ts';
 import * as copies from './copies.ts';
 import { Database, type PostgresBucketStoreOptions } from './database.ts';
@@ -58,6 +59,7 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
       reads.readTruncated(database, project, named, { after, through }),
     readIssues: (project) => reads.readIssues(database, project),
     eraseProject: (project) => erase.eraseProject(database, project),
+    ...auditStoreOf(database),
     ...compactionStoreOf(database),
     close: () => database.close(),
   };

@@ -33,6 +33,12 @@ export const storeCodes = defineCodes({
     retry: 'retry',
     status: 410,
   },
+  STREAM_DIFFERED: {
+    what: 'Rows of a stream, as clients were served, were not those of the source; the stream was copied anew and has taken its place.',
+    who: 'operator',
+    how: 'Clients are right again. Find out how the difference came about before the next one: look at the log around restores and failovers of the source and of the bucket store, and report it.',
+    retry: 'give-up',
+  },
   STORE_UNAVAILABLE: {
     what: 'The bucket store does not answer.',
     who: 'operator',
