@@ -102,6 +102,12 @@ export class ReplicatedSource implements AsyncDisposable {
     this.servingText = rulesText;
   }
 
+  /** The rules that somebody else has deployed for what is in the store. */
+  adopt(rulesText: string): void {
+    this.rulesText = rulesText;
+    this.servingText = rulesText;
+  }
+
   async compile(): Promise<CompiledRules> {
     const result = await parseAndCompile(this.rulesText, await this.replicator.readCatalog(this.connection));
     if (result.kind !== 'ok') throw new Error(result.diagnostics.map(({ message }) => message).join('\n'));

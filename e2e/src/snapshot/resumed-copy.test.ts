@@ -39,11 +39,15 @@ streams:
 `;
 const marks = 'team, body, mark';
 
-async function createTables(source: ReplicatedSource, { columns, key, values }: KeyKind): Promise<void> {
+async function createTables(
+  source: ReplicatedSource,
+  { columns, key, values }: KeyKind,
+  identity: 'full' | 'default',
+): Promise<void> {
   await source.sql(`
     create table items (${columns}, team text, body text, mark text, primary key (${key}));
     create table members (id int primary key, user_id text, team text);
-    alter table items replica identity full; alter table members replica identity full;
+    alter table items replica identity ${identity}; alter table members replica identity ${identity};
     insert into items select ${values}, ${TEAM_OF_N}, repeat(md5(n::text), 3), 'row ' || n
     from generate_series(1, ${ROWS}) n;
     insert into members select n, 'user-' || n % 5, ${TEAM_OF_N} from generate_series(1, 400) n;
@@ -124,7 +128,7 @@ async function runHistory(random: SeededRandom): Promise<number> {
     tuning: { copyRangeBytes: 16_384, partBytesMax: 1500, copySessions: random.int(1, 3) },
   });
   const kind = random.pick(KEYS);
-  await createTables(source, kind);
+  await createTables(source, kind, random.pick(['full', 'default']));
   source.start();
   // It ends with the process; the copy goes on without it.
   const deployed = source.deploy(rules).catch(() => {});

@@ -12,6 +12,8 @@ export interface CopyPaceOptions {
 
 /** How often the lag is asked for, and asked again while a copy waits for it. */
 const lagIntervalMs = 1000;
+/** What a timer is worth. */
+const shortestPauseMs = 1;
 
 /**
  * Slows copies down: to a rate, and while the stream falls behind, since both share the way into the store and the WAL that is
@@ -37,7 +39,7 @@ export class CopyPace {
     const nowMs = clock.monotonicMs();
     if (dueMs < nowMs) this.bytes = ((nowMs - this.startedMs) * bytesPerSecondMax) / 1000;
     this.bytes += bytes;
-    if (dueMs > nowMs) await delay(clock, dueMs - nowMs, signal);
+    if (dueMs - nowMs >= shortestPauseMs) await delay(clock, dueMs - nowMs, signal);
   }
 
   private async yieldToStream(signal: AbortSignal): Promise<void> {

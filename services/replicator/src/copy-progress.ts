@@ -73,6 +73,6 @@ export class CopyProgress {
     const elapsedMs = this.clock.monotonicMs() - this.startedMs;
     const shareSince = this.share - this.startShare;
     if (elapsedMs < paceAfterMs || shareSince <= 0) return undefined;
-    return Math.ceil(((1 - this.share) / shareSince) * (elapsedMs / 1000));
+    return Math.round(((1 - this.share) / shareSince) * (elapsedMs / 1000));
   }
 }

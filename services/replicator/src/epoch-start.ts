@@ -58,6 +58,7 @@ export async function startEpoch(holding: Holding, options: EpochStartOptions): 
     connection,
     slot: names.slot,
     isTemporary: false,
+    survivesFailover: dependencies.tuning.failoverSlots,
     deadlineMs: dependencies.tuning.slotDeadlineMs,
     clock: dependencies.clock,
   });

@@ -147,6 +147,7 @@ export async function openBackfill(holding: Holding): Promise<{ snapshot: Snapsh
     connection,
     slot: temporarySlotName(project, dependencies.randomHex(8)),
     isTemporary: true,
+    survivesFailover: false,
     deadlineMs: dependencies.tuning.slotDeadlineMs,
     clock: dependencies.clock,
   });

@@ -1,5 +1,5 @@
 import type { EpochRecord } from '@sluice/bucket-store';
-import { type Clock, delay, type Lsn, type ProjectId, parseLsn } from '@sluice/domain';
+import { type Clock, delay, type Lsn, lsnFromBigint, type ProjectId, parseLsn } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { SourceTable } from '@sluice/sync-rules';
 import type { Dependencies } from './dependencies.ts';
@@ -47,10 +47,16 @@ export async function checkStart(options: StartCheckOptions): Promise<void> {
 }
 
 function checkConfirmed(slot: SlotState, start: StartPoint): void {
-  if (slot.confirmed === undefined || !start.mustRepeat) return;
-  // Nothing beyond the barrier before the last may have been confirmed; without such a barrier, nothing beyond the last.
-  const confirmedMax = start.confirmedMax ?? start.applied;
-  if (slot.confirmed > confirmedMax) throw changed('the slot was moved');
+  if (slot.confirmed !== undefined && slot.confirmed > confirmedMax(start)) throw changed('the slot was moved');
+}
+
+/**
+ * Nothing beyond the barrier before the last may have been confirmed; without such a barrier, nothing beyond the last. A slot of
+ * which nothing is durable yet stands where it was made, at the consistent point right above the epoch's start.
+ */
+function confirmedMax(start: StartPoint): Lsn {
+  if (!start.mustRepeat) return lsnFromBigint(start.applied + 1n);
+  return start.confirmedMax ?? start.applied;
 }
 
 async function checkPublication(

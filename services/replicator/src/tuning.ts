@@ -22,6 +22,11 @@ export interface Tuning {
   readonly copyLagBytesMax: number;
   /** A row whose values take more bytes than this is in no bucket, from copy or stream alike. */
   readonly rowBytesMax: number;
+  /**
+   * Slots are made so that a standby keeps them in step, from version 17 on: after a failover the stream then goes on where it
+   * stood, and without it everything is copied again. It asks `sync_replication_slots` of the standby.
+   */
+  readonly failoverSlots: boolean;
   /** How long a slot may take to be made; open transactions hold it up. */
   readonly slotDeadlineMs: number;
   /** Past so many bytes of WAL that our slot keeps on the source, we drop it and copy everything again. */
@@ -42,6 +47,7 @@ export const DEFAULT_TUNING: Tuning = {
   copyBytesPerSecondMax: 2 ** 40,
   copyLagBytesMax: 256 << 20,
   rowBytesMax: 8 << 20,
+  failoverSlots: true,
   slotDeadlineMs: 60_000,
   walBytesMax: 32 * 2 ** 30,
   reconnectFirstMs: 100,

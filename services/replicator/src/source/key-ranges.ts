@@ -6,7 +6,7 @@ import { quoteIdentifier, quoteLiteral } from './quote.ts';
 export interface KeyedTable {
   /** What stands after FROM. */
   readonly from: string;
-  /** Columns of the primary key, else of the identity index, in the index's order; empty without one. */
+  /** Columns of the primary key, else of the identity index, in the index's order; empty when they cannot be cut into ranges. */
   readonly key: readonly string[];
   /** Of the key's first column, as pg_stats has it; null when the table was never analysed. */
   readonly correlation: number | null;
@@ -57,13 +57,17 @@ SELECT COALESCE(k.names, '{}') AS key, s.correlation,
   ))::float8 AS bytes
 FROM pg_catalog.pg_class c
 LEFT JOIN LATERAL (
-  SELECT array_agg(a.attname::text ORDER BY p.place) AS names
+  -- The session sees no operators but those of pg_catalog: a type that brings its own would be compared in another order.
+  SELECT CASE WHEN bool_and(e.typnamespace = 'pg_catalog'::regnamespace OR e.typtype = 'e')
+    THEN array_agg(a.attname::text ORDER BY p.place) END AS names
   FROM (
     SELECT x.indkey, x.indnkeyatts FROM pg_catalog.pg_index x
     WHERE x.indrelid = c.oid AND (x.indisprimary OR x.indisreplident) ORDER BY x.indisprimary DESC LIMIT 1
   ) AS i
   CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS p (attnum, place)
   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.attnum
+  JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
+  JOIN pg_catalog.pg_type e ON e.oid = CASE d.typtype WHEN 'd' THEN d.typbasetype ELSE d.oid END
   WHERE p.place <= i.indnkeyatts
 ) AS k ON true
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

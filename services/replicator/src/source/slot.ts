@@ -20,6 +20,8 @@ export interface CreateSlotOptions {
   readonly slot: string;
   /** A temporary slot lives until disposal; it serves only to get a consistent point. */
   readonly isTemporary: boolean;
+  /** Whether a standby that becomes the primary should have it, where the server can do that (version 17 and later). */
+  readonly survivesFailover: boolean;
   /** Slot creation waits for every transaction that is writing. */
   readonly deadlineMs: number;
   readonly clock: Clock;
@@ -32,16 +34,17 @@ export interface CreateSlotOptions {
 export async function createSlot(options: CreateSlotOptions): Promise<CreatedSlot> {
   const { connection, slot, isTemporary, clock } = options;
   const session = await openSession(connection, 'replication');
-  const [backend] = await session.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid');
+  const [backend] = await session.query<{ pid: number; version: number }>(
+    "SELECT pg_catalog.pg_backend_pid() AS pid, current_setting('server_version_num')::int AS version",
+  );
   let isLate = false;
   const cancel = clock.setTimer(options.deadlineMs, () => {
     isLate = true;
     session.destroy();
   });
   try {
-    // The form with options in parentheses is unknown before version 15; this one is understood by all.
     const [row] = await session.query<{ consistent_point: string; snapshot_name: string }>(
-      `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} ${isTemporary ? 'TEMPORARY ' : ''}LOGICAL pgoutput EXPORT_SNAPSHOT`,
+      `CREATE_REPLICATION_SLOT ${quoteIdentifier(slot)} ${isTemporary ? 'TEMPORARY ' : ''}LOGICAL pgoutput ${slotOptions(options, backend?.version ?? 0)}`,
     );
     if (!row) throw new AppError('SOURCE_PROTOCOL', { internal: 'no answer to CREATE_REPLICATION_SLOT' });
     return {
@@ -56,6 +59,15 @@ export async function createSlot(options: CreateSlotOptions): Promise<CreatedSlo
   } finally {
     cancel();
   }
+}
+
+/** The first version whose slots a standby can keep in step. */
+const failoverVersion = 170_000;
+
+function slotOptions({ survivesFailover, isTemporary }: CreateSlotOptions, version: number): string {
+  // The form with options in parentheses is unknown before version 15; the other one is understood by all.
+  const isFailover = survivesFailover && !isTemporary && version >= failoverVersion;
+  return isFailover ? "(SNAPSHOT 'export', FAILOVER true)" : 'EXPORT_SNAPSHOT';
 }
 
 function isOutOfSlots(error: unknown): boolean {
@@ -88,12 +100,14 @@ export interface SlotState {
   /** Bytes that may still be written before the server gives the slot up; undefined without a bound. */
   readonly safeBytes: number | undefined;
 }
+/** Why a slot was given up has a column of its own from version 17 on. What the server says in words differs in each. */
 const STATE_SQL = `
 SELECT confirmed_flush_lsn::text AS confirmed, active_pid AS "activePid",
-  COALESCE(wal_status = 'lost', false) OR restart_lsn IS NULL AS "isLost",
+  COALESCE(wal_status = 'lost', false) OR restart_lsn IS NULL
+    OR pg_catalog.to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL AS "isLost",
   COALESCE(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), restart_lsn), 0)::float8 AS "retainedBytes",
   safe_wal_size::float8 AS "safeBytes"
-FROM pg_catalog.pg_replication_slots
+FROM pg_catalog.pg_replication_slots s
 WHERE slot_name = $1 AND plugin = 'pgoutput' AND database = pg_catalog.current_database()`;
 
 /** Undefined when there is no such slot. @throws AppError */
