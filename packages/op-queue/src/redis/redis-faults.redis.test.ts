@@ -125,6 +125,21 @@ describe('L3: a queue on Redis goes on by itself', () => {
     await queue.close();
   });
 
+  it('what was done while the link was away gives its room back when it returns', async () => {
+    await using redis = await freshRedis();
+    await using proxy = await tcpProxy({ port: redis.port });
+    const queue = await openQueue(`redis://127.0.0.1:${proxy.port}`);
+    await queue.publish(frame(1), never);
+    const [taken] = await takeSome(queue, 1, { keep: true });
+    proxy.refuse();
+    taken?.done();
+    const before = proxy.bytes.toTarget;
+    proxy.heal();
+    await waitFor(() => proxy.bytes.toTarget > before, { what: 'the link to be back' });
+    await waitFor(() => isEmpty(redis.url), { what: 'the room to be free' });
+    await queue.close();
+  });
+
   it.each(['toTarget', 'toClient'] as const)(
     'after a link that is half-open (%s): it is given up, not waited for',
     async (direction) => {
