@@ -29,7 +29,7 @@ describe('a session over a real socket', () => {
     await Promise.all(clients.map((client) => client.untilLsn(lsn)));
     const after = stack.gateway.stats();
     expect(after.cacheMisses - before.cacheMisses).toBe(1);
-  });
+  }, 30_000);
 
   it('waits for a project that is loading its first epoch, and says so', async () => {
     const stack = await started({ begin: false, config: { pollMs: 50 } });

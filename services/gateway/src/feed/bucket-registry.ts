@@ -5,6 +5,8 @@ import { assert } from '@sluice/errors';
 /** Changes remembered per bucket; older ones only cost a cache miss. */
 const STEPS_MAX = 64;
 const NUMBER_SPACE = 2 ** 28;
+/** Buckets that nobody holds just now and that stay known: who comes back finds what was encoded for it. */
+const IDLE_MAX = 10_000;
 
 /** A bucket that some session holds. */
 export interface KnownBucket extends BucketRef {
@@ -19,13 +21,16 @@ export interface KnownBucket extends BucketRef {
   totals: { readonly version: Lsn; readonly value: BucketTotals } | undefined;
 }
 
-/** The buckets of one project that sessions hold, with when each of them changed. */
+/** The buckets of one project that sessions hold or held a while ago, with when each of them changed. */
 export class BucketRegistry {
   private readonly bucketById = new Map<BucketId, KnownBucket>();
   private readonly numbers = new Set<number>();
+  /** Without holders; the one that has been so for longest comes first. */
+  private readonly idle = new Set<BucketId>();
 
+  /** Buckets that sessions hold. */
   get size(): number {
-    return this.bucketById.size;
+    return this.bucketById.size - this.idle.size;
   }
 
   get(bucket: BucketId): KnownBucket {
@@ -37,8 +42,10 @@ export class BucketRegistry {
   /** @param asOf the project's newest checkpoint: changes are known from there on. */
   retain(ref: BucketRef, asOf: Lsn): void {
     const known = this.bucketById.get(ref.bucket);
-    if (known) known.holders++;
-    else {
+    if (known) {
+      known.holders++;
+      this.idle.delete(ref.bucket);
+    } else {
       const fresh = { no: this.takeNumber(ref.bucket), holders: 1, knownFrom: asOf, changes: [], totals: undefined };
       this.bucketById.set(ref.bucket, { stream: ref.stream, bucket: ref.bucket, ...fresh });
     }
@@ -48,8 +55,15 @@ export class BucketRegistry {
     const known = this.get(bucket);
     known.holders--;
     if (known.holders > 0) return;
+    this.idle.add(bucket);
+    const [oldest] = this.idle;
+    if (this.idle.size > IDLE_MAX && oldest !== undefined) this.forget(oldest);
+  }
+
+  private forget(bucket: BucketId): void {
+    this.idle.delete(bucket);
+    this.numbers.delete(this.get(bucket).no);
     this.bucketById.delete(bucket);
-    this.numbers.delete(known.no);
   }
 
   recordChange(bucket: BucketId, lsn: Lsn): void {
@@ -62,10 +76,10 @@ export class BucketRegistry {
 
   /** Changes up to `lsn` may have been missed, or are not listed: what is known begins anew there. */
   forgetChanges(lsn: Lsn): void {
-    for (const known of this.bucketById.values()) forget(known, lsn);
+    for (const known of this.bucketById.values()) forgetBefore(known, lsn);
   }
   forgetChangesOf(isMeant: (bucket: KnownBucket) => boolean, lsn: Lsn): void {
-    for (const known of this.bucketById.values()) if (isMeant(known)) forget(known, lsn);
+    for (const known of this.bucketById.values()) if (isMeant(known)) forgetBefore(known, lsn);
   }
 
   /** From the id, which the client knows anyway: a counter would tell it how busy others are. */
@@ -77,7 +91,7 @@ export class BucketRegistry {
   }
 }
 
-function forget(known: KnownBucket, lsn: Lsn): void {
+function forgetBefore(known: KnownBucket, lsn: Lsn): void {
   known.knownFrom = lsn;
   known.changes.length = 0;
   known.totals = undefined;
