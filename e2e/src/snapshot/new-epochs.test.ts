@@ -2,9 +2,10 @@ import { execFile } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { type PostgresServer, startPostgres } from '@sluice/embedded-postgres';
+import { AppError } from '@sluice/errors';
 import { freshCluster, freshDatabase, waitFor } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
-import { ReplicatedSource } from '../replication/replicated-source.ts';
+import { project, ReplicatedSource } from '../replication/replicated-source.ts';
 
 const rules = 'version: 1\nstreams:\n  notes:\n    query: SELECT id, body FROM notes\n';
 const schema = 'create table notes (id int primary key, body text); alter table notes replica identity full;';
@@ -90,6 +91,50 @@ describe('a slot that cannot be followed any more', () => {
     await waitFor(async () => (await epochOf(source)) > 1, { what: 'a second epoch to serve', timeoutMs: 20_000 });
     await source.shows('notes', all);
   });
+});
+
+describe('a new epoch that is cut off beside the one that serves', () => {
+  for (const cut of ['a crash', 'a lost connection'] as const) {
+    it(`L10: by ${cut} goes on where its copy stood, and the old one serves until it is complete`, {
+      timeout,
+    }, async () => {
+      await using database = await freshDatabase('cut_beside');
+      const tuning = { partBytesMax: 500, copyRangeBytes: 8192, copySessions: 1 };
+      await using source = new ReplicatedSource(database.url, { tuning });
+      await source.sql(
+        `${schema} insert into notes select i, repeat('x', 50) from generate_series(1, 1000) i; analyze notes`,
+      );
+      source.start();
+      await source.deploy(rules);
+      const shown = await source.rows('notes');
+      await source.stop();
+      await source.sql(`select pg_drop_replication_slot('${await slotOf(source)}')`);
+      await source.sql(
+        `insert into notes values (2000, 'after the slot'); update notes set body = 'changed' where id <= 10`,
+      );
+      const sentAtFirst = source.faults.passes('part sent');
+      source.start();
+      await waitFor(() => source.faults.passes('part sent') > sentAtFirst + 6, { what: 'some ranges to be copied' });
+      const fault = source.crashAt('part sent');
+      await fault.reached;
+      if (cut === 'a crash') await source.restart();
+      else fault.fail(new AppError('SOURCE_UNREACHABLE', { internal: 'lost here' }));
+      const loaded = source.faults.arm('streams loaded');
+      await source.sql(`delete from notes where id % 100 = 1; update notes set id = id + 5000 where id % 100 = 2`);
+      await loaded.reached;
+      expect(await source.rows('notes')).toEqual(shown);
+      expect((await source.source()).building?.epoch).toBe(2);
+      loaded.release();
+      await waitFor(async () => (await epochOf(source)) === 2, {
+        what: 'the second epoch to serve',
+        timeoutMs: 20_000,
+      });
+      await source.shows('notes', all);
+      const { stream } = await source.visibleStream('notes');
+      const points = (await source.store.readCopy(project, stream)).map(({ point }) => point);
+      expect(new Set(points).size).toBe(2);
+    });
+  }
 });
 
 /** A copy of the server's files as they are after it was stopped in order; `start` makes a server of them, on the same port. */

@@ -1,4 +1,5 @@
 import { type ConfigOf, defineConfig } from '@sluice/config';
+import { DEFAULT_TUNING } from './tuning.ts';
 
 export const configDefinition = defineConfig({
   CONTROL_DATABASE_URL: {
@@ -49,6 +50,35 @@ export const configDefinition = defineConfig({
     max: 600_000,
     unit: 'ms',
     meaning: 'An idle source is written a heartbeat this often, so that its WAL does not pile up.',
+  },
+  SLUICE_COPY_SESSIONS: {
+    type: 'integer',
+    default: DEFAULT_TUNING.copySessions,
+    min: 1,
+    max: 16,
+    unit: 'sessions',
+    meaning: 'Sessions on a source that a copy reads with, side by side.',
+  },
+  SLUICE_COPY_BYTES_PER_SECOND_MAX: {
+    type: 'integer',
+    default: DEFAULT_TUNING.copyBytesPerSecondMax,
+    min: 1024,
+    max: 2 ** 40,
+    unit: 'bytes/s',
+    meaning: 'A copy reads no more than this from its source.',
+  },
+  SLUICE_COPY_LAG_BYTES_MAX: {
+    type: 'integer',
+    default: DEFAULT_TUNING.copyLagBytesMax,
+    min: 1024 * 1024,
+    max: 2 ** 40,
+    unit: 'bytes',
+    meaning: 'A copy stands still while the stream is further behind its source than this.',
+  },
+  SLUICE_FAILOVER_SLOTS: {
+    type: 'boolean',
+    default: DEFAULT_TUNING.failoverSlots,
+    meaning: 'Slots are made so that a standby can keep them in step (Postgres 17 and later).',
   },
   SLUICE_REPLICATOR_HEALTH_PORT: {
     type: 'integer',

@@ -69,7 +69,13 @@ async function runProcess(
     sourceOf: (project) => sourceOf(directory, project),
     compileRules: async (project, catalog) => compileDeployed((await directory.activeRulesOf(project))?.yaml, catalog),
     heartbeatMs: settings.SLUICE_HEARTBEAT_MS,
-    tuning: { leaseTtlMs: settings.SLUICE_LEASE_TTL_MS },
+    tuning: {
+      leaseTtlMs: settings.SLUICE_LEASE_TTL_MS,
+      copySessions: settings.SLUICE_COPY_SESSIONS,
+      copyBytesPerSecondMax: settings.SLUICE_COPY_BYTES_PER_SECOND_MAX,
+      copyLagBytesMax: settings.SLUICE_COPY_LAG_BYTES_MAX,
+      failoverSlots: settings.SLUICE_FAILOVER_SLOTS,
+    },
     holder: id,
     onLease: (project, isHeld) => onHeldByItem.get(String(project))?.(isHeld),
   });
