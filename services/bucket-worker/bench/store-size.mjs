@@ -81,7 +81,7 @@ function chunkOf(id) {
   };
 }
 const commit = { project, epoch, leaseToken: token, shard: 0, shardLeaseToken, issues: [], memberships: [] };
-const states = { rowStates: { revision: 0n, writes: [] } };
+const states = { rowStates: undefined };
 for (let part = 0, from = 1; from <= rows; part++, from += PART_ROWS) {
   const ids = Array.from({ length: Math.min(PART_ROWS, rows - from + 1) }, (_, i) => from + i);
   const last = from + PART_ROWS > rows;
