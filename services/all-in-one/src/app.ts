@@ -22,6 +22,7 @@ import { openQueues, type Queues } from './open-queues.ts';
 import { startDemoServer } from './web/demo-server.ts';
 import { portFrom } from './web/port-from.ts';
 
+const DAY_MS = 86_400_000;
 const HEARTBEAT_MS = 10_000;
 /** There is no other gateway to go to, so clients are not sent away one by one. */
 const DRAIN_MS = 0;
@@ -227,6 +228,7 @@ async function joinPlanes(
       allowPrivateKeySets: true,
     },
     heartbeatMs: HEARTBEAT_MS,
+    housekeeping: { retentionMs: config.SLUICE_RETENTION_DAYS * DAY_MS },
     onProjectStopped: (projectId, error) => logger.error('project stopped', { projectId, error }),
   });
   return { controlPlane, dataPlane };

@@ -49,6 +49,15 @@ export const configDefinition = defineConfig({
     meaning:
       'Path of redis-server, started when there is no REDIS_URL; `npm start` finds it. Without either, the queues live within the process.',
   },
+  SLUICE_RETENTION_DAYS: {
+    type: 'number',
+    default: 30,
+    min: 0.01,
+    max: 3650,
+    unit: 'days',
+    meaning:
+      'A client that was away for less than this resumes, one that was away longer loads anew; what was changed or deleted leaves the bucket store after it.',
+  },
   SLUICE_LOG_LEVEL: {
     type: 'choice',
     choices: ['debug', 'info', 'warn', 'error'],

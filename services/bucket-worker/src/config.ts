@@ -38,6 +38,15 @@ export const configDefinition = defineConfig({
     unit: 'ms',
     meaning: 'After so long without a sign of life others take over what this process holds.',
   },
+  SLUICE_RETENTION_DAYS: {
+    type: 'number',
+    default: 30,
+    min: 0.01,
+    max: 3650,
+    unit: 'days',
+    meaning:
+      'A client that was away for less than this resumes, one that was away longer loads anew; what was changed or deleted leaves the bucket store after it.',
+  },
   SLUICE_BUCKET_WORKER_HEALTH_PORT: {
     type: 'integer',
     default: 4841,

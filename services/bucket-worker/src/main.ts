@@ -14,6 +14,7 @@ import {
 } from '@sluice/telemetry';
 import { createBucketWorker } from './app.ts';
 import { type BucketWorkerConfig, readConfig } from './config.ts';
+import { createHousekeeper } from './housekeeper.ts';
 import { keeperEvents } from './keeper-events.ts';
 import { formatShardItem, parseShardItem, shardItems } from './shard-items.ts';
 
@@ -22,6 +23,7 @@ const MEMBER_TTL_MS = 3_000;
 /** How soon a shard that was added is taken, at the latest. */
 const SHARDS_EVERY_MS = 2_000;
 const CONTROL_CONNECTIONS_MAX = 3;
+const DAY_MS = 86_400_000;
 /** The store answers a question about any project, or it is out of reach. */
 const ANY_PROJECT = parseProjectId(1);
 
@@ -100,8 +102,14 @@ async function runProcess(
   });
   by.logger.info('bucket worker is running', { workerId: id, port: health.port });
 
+  const housekeeper = createHousekeeper({
+    ...{ store, ...by, metrics },
+    // Of all processes, the one that holds a project's compaction lease works on it.
+    projects: () => control.projectsToHold(),
+    settings: { retentionMs: settings.SLUICE_RETENTION_DAYS * DAY_MS },
+  });
   // Aborted, it applies what is under way, gives the leases back, and then resolves.
-  await keeper.run(signal);
+  await Promise.all([keeper.run(signal), housekeeper.run(signal)]);
   unsubscribe();
   await queue.close();
   await wakeUps.close();
