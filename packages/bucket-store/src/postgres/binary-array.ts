@@ -24,6 +24,17 @@ export function int8Array(count: number, at: (index: number) => bigint): Buffer 
   }
   return out;
 }
+/** As int8Array, for safe integers that are not negative: without a bigint each. */
+export function int8ArrayOfNumbers(count: number, at: (index: number) => number): Buffer {
+  const out = header(count, INT8_OID, 12);
+  for (let i = 0, offset = HEADER_BYTES; i < count; i++, offset += 12) {
+    const value = at(i);
+    out.writeInt32BE(8, offset);
+    out.writeUInt32BE(Math.floor(value / 2 ** 32), offset + 4);
+    out.writeUInt32BE(value % 2 ** 32, offset + 8);
+  }
+  return out;
+}
 
 const EMPTY_BYTES = 12;
 function header(count: number, elementOid: number, elementBytes: number): Buffer {

@@ -1,7 +1,7 @@
 import type { Lsn, ProjectId } from '@sluice/domain';
 import { AppError, InvariantError } from '@sluice/errors';
 import type { FoundRowState, RowStateKind, RowStatePage, RowStateRequest, RowStateWrite } from '../row-state.ts';
-import { int4Array, int8Array } from './binary-array.ts';
+import { int4Array, int8Array, int8ArrayOfNumbers } from './binary-array.ts';
 import type { Database } from './database.ts';
 import { lsnFromText } from './frames.ts';
 
@@ -109,7 +109,7 @@ export function packRowStates(writes: readonly RowStateWrite[]): unknown[] {
     int4Array(count, (i) => write(i).membership ?? OWN_TABLE),
     int4Array(count, (i) => kindNumber(write(i).kind)),
     int8Array(count, (i) => write(i).position.lsn),
-    int8Array(count, (i) => BigInt(write(i).position.seq)),
+    int8ArrayOfNumbers(count, (i) => write(i).position.seq),
     int8Array(count, (i) => write(i).sinceLsn),
     offsets,
     int4Array(count, (i) => write(i).key.length),

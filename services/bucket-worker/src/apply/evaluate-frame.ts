@@ -239,7 +239,7 @@ class Evaluator implements FrameEvaluator {
     if (this.tracker.incomplete > 0) this.reportIncomplete(relation);
     const { bound, state, set } = table;
     const old = change.old && table.tuple('old', change.old);
-    const fresh = change.fresh && table.tuple('fresh', change.fresh);
+    const fresh = change.fresh && (change.isAsSent ? this.newRow : table.tuple('fresh', change.fresh));
     if ('entryOf' in bound) {
       const entries = {
         old: old && bound.entryOf(old.src, old.slots),

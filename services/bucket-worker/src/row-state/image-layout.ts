@@ -75,18 +75,23 @@ export class ImageLayout {
     slots.kind.fill(SLOT.null, 0, this.columnCount);
     slots.count = this.columnCount;
     slots.unchangedCount = 0;
-    const reader = new ByteReader(image);
+    let at = 0;
     for (const place of this.places) {
-      const kind = reader.u8();
+      const kind = image[at++] as number;
       slots.kind[place] = kind;
       if (kind === SLOT.unchanged) slots.unchangedCount++;
       if (kind !== SLOT.text) continue;
-      const length = reader.varint();
-      slots.start[place] = reader.at;
-      reader.raw(length);
-      slots.end[place] = reader.at;
+      let length = image[at++] as number;
+      if (length >= 0x80) {
+        const reader = new ByteReader(image, at - 1);
+        length = reader.varint();
+        ({ at } = reader);
+      }
+      slots.start[place] = at;
+      at += length;
+      slots.end[place] = at;
     }
-    reader.finish();
+    if (at !== image.length) throw new MalformedBytesError('an image of another layout');
   }
 }
 

@@ -1,4 +1,4 @@
-import { ByteWriter, type Lsn, type Position, SEQ_SNAPSHOT } from '@sluice/domain';
+import { type Lsn, type Position, SEQ_SNAPSHOT } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { fillUnchangedKey, fillUnchangedToast, MESSAGE, OLD, type RowMessage } from '@sluice/pgoutput';
 import type { FrameStates, HeldState } from './frame-states.ts';
@@ -9,6 +9,8 @@ export interface TrackedChange {
   readonly old: Uint8Array | undefined;
   readonly fresh: Uint8Array | undefined;
   readonly at: Position;
+  /** The new image is the message's new tuple, column by column. */
+  readonly isAsSent: boolean;
 }
 
 const NO_IMAGE = new Uint8Array(0);
@@ -22,7 +24,6 @@ const NO_IMAGE = new Uint8Array(0);
 export class RowTracker {
   /** Rows left out since the owner last looked: a column is not known and will not be. */
   incomplete = 0;
-  private readonly scratch = new ByteWriter(1 << 12);
 
   /** Evaluates a streamed change. @throws AppError SOURCE_PROTOCOL for a row without its key or its columns */
   change(table: TrackedTable, states: FrameStates, row: RowMessage, src: Uint8Array, at: Position): TrackedChange {
@@ -50,9 +51,9 @@ export class RowTracker {
     const state = states.get(table, key);
     // An older partial row is of a former point: the copy has what became of it.
     const isUnknown = state === undefined || (state.kind === 'partial' && !isNewer(state, at));
-    if (isUnknown) changes.push({ old: undefined, fresh: this.keep(table, states, { row, src, at }, key), at });
+    if (isUnknown) changes.push(putOf(this.keep(table, states, { row, src, at }, key), at));
     // Ops above the point took the copied row away, so it must have come.
-    else if (state.since < point) changes.push({ old: undefined, fresh: this.imageOf(table, row, src), at });
+    else if (state.since < point) changes.push(putOf(imageOf(table, states, row, src), at));
     return changes;
   }
 
@@ -65,7 +66,7 @@ export class RowTracker {
   ): TrackedChange {
     const key = table.keyOf(src, row.new);
     const isCopied = isNewer(states.get(table, key), at);
-    return { old: undefined, fresh: isCopied ? undefined : this.keep(table, states, { row, src, at }, key), at };
+    return isCopied ? nothingAt(at) : putOf(this.keep(table, states, { row, src, at }, key), at);
   }
 
   private delete(
@@ -76,14 +77,14 @@ export class RowTracker {
     at: Position,
   ): TrackedChange {
     const key = table.keyOf(src, row.old);
-    return { old: this.end(table, states, key, at), fresh: undefined, at };
+    return { ...nothingAt(at), old: this.end(table, states, key, at) };
   }
 
   private update(table: TrackedTable, states: FrameStates, op: Op, key: string): TrackedChange {
     const state = states.get(table, key);
-    if (isNewer(state, op.at)) return { old: undefined, fresh: undefined, at: op.at };
+    if (isNewer(state, op.at)) return nothingAt(op.at);
     const fresh = this.lay(table, states, op, { key, over: state, from: key });
-    return { old: rowOf(state), fresh, at: op.at };
+    return { old: rowOf(state), fresh, at: op.at, isAsSent: op.row.new.unchangedCount === 0 };
   }
 
   private move(
@@ -94,12 +95,13 @@ export class RowTracker {
   ): TrackedChange {
     const state = states.get(table, keys.from);
     const old = this.end(table, states, keys.from, at);
-    if (isNewer(states.get(table, keys.to), at)) return { old, fresh: undefined, at };
+    if (isNewer(states.get(table, keys.to), at)) return { ...nothingAt(at), old };
     // As RowChanges puts the new row: above the removal of the old one.
     const above = { row, src, at: { lsn: at.lsn, seq: at.seq + 1 } };
     // A newer state of the old key is another row's, which came to that key later.
     const over = isNewer(state, at) ? undefined : state;
-    return { old, fresh: this.lay(table, states, above, { key: keys.to, over, from: keys.from }), at };
+    const fresh = this.lay(table, states, above, { key: keys.to, over, from: keys.from });
+    return { old, fresh, at, isAsSent: row.new.unchangedCount === 0 };
   }
 
   /** Ends the row; gives its image, if it had one. */
@@ -113,17 +115,9 @@ export class RowTracker {
 
   /** Keeps a row that comes with all its columns. */
   private keep(table: TrackedTable, states: FrameStates, op: Op, key: string): Uint8Array {
-    const image = this.imageOf(table, op.row, op.src);
+    const image = imageOf(table, states, op.row, op.src);
     states.set(table, key, stateOf('row', op.at, states.get(table, key), image));
     return image;
-  }
-
-  private imageOf(table: TrackedTable, row: RowMessage, src: Uint8Array): Uint8Array {
-    const { scratch } = this;
-    scratch.reset();
-    if (!table.layout.pack(src, row.new, scratch))
-      throw new AppError('SOURCE_PROTOCOL', { internal: 'a new row leaves columns unchanged' });
-    return scratch.take();
   }
 
   /** Lays an update over what the row was; gives the new image, if all its columns are known. */
@@ -133,15 +127,15 @@ export class RowTracker {
     op: Op,
     to: { readonly key: string; readonly over: HeldState | undefined; readonly from: string },
   ): Uint8Array | undefined {
-    const { scratch } = this;
+    const { images } = states;
     const { row, src, at } = op;
     const { key, over, from } = to;
-    scratch.reset();
-    const hasImage = over !== undefined && over.kind !== 'gone';
-    const isWhole = hasImage
-      ? table.layout.packOver(src, row.new, over.image, scratch)
-      : table.layout.pack(src, row.new, scratch);
-    const image = scratch.take();
+    const start = images.length;
+    const isFilled = row.new.unchangedCount > 0 && over !== undefined && over.kind !== 'gone';
+    const isWhole = isFilled
+      ? table.layout.packOver(src, row.new, over.image, images)
+      : table.layout.pack(src, row.new, images);
+    const image = images.bytes.subarray(start, images.length);
     const before = states.get(table, key);
     if (isWhole) {
       states.set(table, key, stateOf('row', at, before, image));
@@ -163,18 +157,15 @@ export class RowTracker {
     partial: { readonly key: string; readonly state: HeldState },
     copied: { readonly row: RowMessage; readonly src: Uint8Array },
   ): TrackedChange {
-    const { scratch } = this;
+    const { images } = states;
     const { key, state } = partial;
-    scratch.reset();
-    table.layout.pack(copied.src, copied.row.new, scratch);
-    const base = scratch.take();
+    const base = imageOf(table, states, copied.row, copied.src);
     const { src, slots } = table.tuple('fresh', state.image);
-    scratch.reset();
-    if (!table.layout.packOver(src, slots, base, scratch))
-      throw new AppError('SOURCE_PROTOCOL', { internal: 'a copied row leaves columns unchanged' });
-    const image = scratch.take();
+    const start = images.length;
+    if (!table.layout.packOver(src, slots, base, images)) throw incomplete();
+    const image = images.bytes.subarray(start, images.length);
     states.set(table, key, stateOf('row', state, state, image));
-    return { old: undefined, fresh: image, at: state };
+    return { ...putOf(image, state), isAsSent: false };
   }
 }
 
@@ -209,6 +200,24 @@ function stateOf(
   // A partial row was in no bucket, so that nothing was taken away from one.
   const since = before === undefined || before.kind === 'partial' ? lsn : before.since;
   return { kind, lsn, seq, since, origin: undefined, image };
+}
+
+/** The image of a message's new row, which has all its columns. */
+function imageOf(table: TrackedTable, { images }: FrameStates, row: RowMessage, src: Uint8Array): Uint8Array {
+  const start = images.length;
+  if (!table.layout.pack(src, row.new, images)) throw incomplete();
+  return images.bytes.subarray(start, images.length);
+}
+
+function incomplete(): AppError {
+  return new AppError('SOURCE_PROTOCOL', { internal: 'a new row leaves columns unchanged' });
+}
+
+function nothingAt(at: Position): TrackedChange {
+  return { old: undefined, fresh: undefined, at, isAsSent: false };
+}
+function putOf(fresh: Uint8Array, at: Position): TrackedChange {
+  return { old: undefined, fresh, at, isAsSent: true };
 }
 
 function rowOf(state: HeldState | undefined): Uint8Array | undefined {

@@ -3,6 +3,9 @@ import type { HeldState, StateChanges } from './frame-states.ts';
 /** What an entry takes beside its image, about: two strings, an object and a place in a map. Bytes. */
 const ENTRY_BYTES = 200;
 
+/** Changes of more states than this come from a backlog. */
+const SMALL_FRAME_STATES = 1000;
+
 /** States that were read or written lately, bounded in bytes; the ones used longest ago go first. */
 export class StateCache {
   private readonly bytesMax: number;
@@ -45,10 +48,12 @@ export class StateCache {
 
   /** What was written to the store is what the store has. */
   apply(changes: StateChanges): void {
+    // States of large frames would only drive out what is used again and again.
+    const isSmall = [...changes.values()].reduce((count, { changed }) => count + changed.size, 0) <= SMALL_FRAME_STATES;
     for (const [table, { changed, isTruncated }] of changes) {
       if (isTruncated) for (const key of [...(this.byTable.get(table)?.keys() ?? [])]) this.delete(table, key);
       for (const [key, state] of changed) {
-        if (state) this.set(table, key, state);
+        if (state && isSmall) this.set(table, key, { ...state, image: state.image.slice() });
         else this.delete(table, key);
       }
     }
