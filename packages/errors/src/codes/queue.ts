@@ -8,6 +8,12 @@ export const queueCodes = defineCodes({
     retry: 'retry',
     status: 503,
   },
+  QUEUE_MEMORY_FULL: {
+    what: 'The Redis that carries changes between services is out of memory.',
+    who: 'operator',
+    how: 'Give it more memory, or bring the bucket workers back if they are behind; changes wait at the source until then, and nothing is lost.',
+    retry: 'retry',
+  },
   QUEUE_EVICTING: {
     what: 'The Redis that carries changes between services may throw them away to make room.',
     who: 'operator',

@@ -80,7 +80,8 @@ describe('L3: a queue on Redis goes on by itself', () => {
 
   it('L16: a Redis whose memory is full is a full queue: the publisher waits and nothing is lost', async () => {
     await using redis = await freshRedis();
-    const queue = await openQueue(redis.url, 64 << 20);
+    const troubles: string[] = [];
+    const queue = await openQueue(redis.url, 64 << 20, ({ code }) => troubles.push(code));
     await withClient(redis.url, async (client) => {
       await queue.publish(frame(1, 1_000_000), never);
       await client.config(
@@ -99,6 +100,8 @@ describe('L3: a queue on Redis goes on by itself', () => {
         what: 'Redis to refuse',
       });
       expect(published).toBeLessThan(12);
+      await waitFor(() => troubles.length > 0, { what: 'the operator to be told' });
+      expect(new Set(troubles)).toEqual(new Set(['QUEUE_MEMORY_FULL']));
       const consumer = consume(queue);
       await publishing;
       await waitFor(() => consumer.seen.length === 12, { what: 'all frames' });

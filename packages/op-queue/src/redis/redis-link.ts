@@ -11,6 +11,7 @@ export interface RedisLinkOptions {
   readonly answerTimeoutMs: number;
   /** Called once when the link is lost, not again until it was back. */
   readonly onLost: (error: AppError) => void;
+  /** Called whenever commands can be sent from now on. */
   readonly onReady: () => void;
 }
 

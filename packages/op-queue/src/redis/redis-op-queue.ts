@@ -11,6 +11,7 @@ import { ShardPublisher } from './shard-publisher.ts';
 import { type Entry, ShardReader } from './shard-reader.ts';
 import { ShardRemovals } from './shard-removals.ts';
 import { ShardRoom } from './shard-room.ts';
+import { Troubles } from './troubles.ts';
 
 export interface RedisOpQueueOptions {
   /** `redis:` or `rediss:`, with user and password if the server asks for them; never logged. */
@@ -71,6 +72,7 @@ interface Shard {
 
 class StreamsOpQueue implements RedisOpQueue {
   private readonly options: RedisOpQueueOptions;
+  private readonly troubles: Troubles;
   private readonly link: RedisLink;
   private readonly shards = new Map<string, Shard>();
   private readonly closing = new AbortController();
@@ -79,6 +81,7 @@ class StreamsOpQueue implements RedisOpQueue {
 
   constructor(options: RedisOpQueueOptions) {
     this.options = options;
+    this.troubles = new Troubles(options.onTrouble);
     this.link = this.newLink('sluice-queue');
   }
 
@@ -96,7 +99,8 @@ class StreamsOpQueue implements RedisOpQueue {
     const shard = this.shard(project, number);
     const keys = shardKeys(project, number);
     const ended = AbortSignal.any([signal, this.closing.signal]);
-    const link = this.newLink(`sluice-take-${project}-${number}`);
+    const name = `sluice-take-${project}-${number}`;
+    const link = this.newLink(name);
     const reader = new ShardReader(link, keys, Math.floor(this.answerTimeoutMs / 2));
     const end = (): void => link.close();
     ended.addEventListener('abort', end);
@@ -126,6 +130,7 @@ class StreamsOpQueue implements RedisOpQueue {
     } finally {
       ended.removeEventListener('abort', end);
       link.close();
+      this.troubles.end(name);
       // Who took these has stopped and may never say that they are done: the next one gets them.
       if (ended.aborted) for (const id of given) shard.removals.held.delete(id);
     }
@@ -155,15 +160,21 @@ class StreamsOpQueue implements RedisOpQueue {
   }
 
   private newLink(name: string): RedisLink {
-    const { url, onTrouble } = this.options;
-    return new RedisLink({ url, name, answerTimeoutMs: this.answerTimeoutMs, onLost: onTrouble, onReady: () => {} });
+    const { answerTimeoutMs, troubles } = this;
+    return new RedisLink({
+      url: this.options.url,
+      name,
+      answerTimeoutMs,
+      onLost: (error) => troubles.begin(name, error),
+      onReady: () => troubles.end(name),
+    });
   }
 
   private shard(project: ProjectId, number: number): Shard {
     const keys = shardKeys(project, number);
     const known = this.shards.get(keys.frames);
     if (known) return known;
-    const { link } = this;
+    const { link, troubles } = this;
     const { clock, bytesMaxPerShard } = this.options;
     const room = new ShardRoom(bytesMaxPerShard);
     const closed = this.closing.signal;
@@ -174,7 +185,7 @@ class StreamsOpQueue implements RedisOpQueue {
     const shard: Shard = {
       project,
       number,
-      publisher: new ShardPublisher({ link, keys, room, clock, announce, cleared, closed }),
+      publisher: new ShardPublisher({ link, keys, room, clock, troubles, announce, cleared, closed }),
       removals: new ShardRemovals({ link, keys, room, clock, closed }),
       generation: 0,
     };
@@ -220,9 +231,13 @@ class StreamsOpQueue implements RedisOpQueue {
   /** Undefined, and removed, when it is no frame of this shard. */
   private frameOf(entry: Entry, shard: Shard): Frame | undefined {
     const frame = entry.encoded && decodedFrame(entry.encoded);
-    if (frame && frame.project === shard.project && frame.shard === shard.number) return frame;
+    const who = `frame ${shard.project} ${shard.number}`;
+    if (frame && frame.project === shard.project && frame.shard === shard.number) {
+      this.troubles.end(who);
+      return frame;
+    }
     shard.removals.add(entry.id, entry.bytes);
-    if (entry.encoded) this.options.onTrouble(new AppError('QUEUE_FRAME_MALFORMED'));
+    if (entry.encoded) this.troubles.begin(who, new AppError('QUEUE_FRAME_MALFORMED'));
     return undefined;
   }
 }

@@ -6,6 +6,7 @@ import type { WakeUp, WakeUps } from '../port.ts';
 import { checkServer } from './check-server.ts';
 import { ALL_WAKE_UP_CHANNELS, wakeUpChannel } from './keys.ts';
 import { RedisLink } from './redis-link.ts';
+import { Troubles } from './troubles.ts';
 import { readWakeUp, writeWakeUp } from './wake-up-codec.ts';
 
 export interface RedisWakeUpsOptions {
@@ -60,6 +61,7 @@ export async function createRedisWakeUps(options: RedisWakeUpsOptions): Promise<
 class PubSubWakeUps implements RedisWakeUps {
   private readonly options: RedisWakeUpsOptions;
   private readonly answerTimeoutMs: number;
+  private readonly troubles: Troubles;
   private readonly publisher: RedisLink;
   private readonly subscriber: RedisLink;
   /** Redis tells a listener for all projects and one for a single project on different channels, so they are kept apart. */
@@ -76,6 +78,7 @@ class PubSubWakeUps implements RedisWakeUps {
   constructor(options: RedisWakeUpsOptions) {
     this.options = options;
     this.answerTimeoutMs = options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS;
+    this.troubles = new Troubles(options.onTrouble);
     this.publisher = this.newLink('sluice-wake', () => {});
     this.subscriber = this.newLink('sluice-listen', () => this.listenAgain());
     this.subscriber.redis.on('messageBuffer', (channel: Buffer, message: Buffer) =>
@@ -137,8 +140,17 @@ class PubSubWakeUps implements RedisWakeUps {
   }
 
   private newLink(name: string, onReady: () => void): RedisLink {
-    const { url, onTrouble } = this.options;
-    return new RedisLink({ url, name, answerTimeoutMs: this.answerTimeoutMs, onLost: onTrouble, onReady });
+    const { answerTimeoutMs, troubles } = this;
+    return new RedisLink({
+      url: this.options.url,
+      name,
+      answerTimeoutMs,
+      onLost: (error) => troubles.begin(name, error),
+      onReady() {
+        troubles.end(name);
+        onReady();
+      },
+    });
   }
 
   private leave(channel: string): void {

@@ -6,6 +6,7 @@ import type { RedisLink } from './redis-link.ts';
 import { recover } from './retry.ts';
 import { APPEND, CLEAR } from './scripts.ts';
 import { ENTRIES_MAX, type ShardRoom } from './shard-room.ts';
+import { refusal, type Troubles } from './troubles.ts';
 
 /** Frames that were let in and are not yet confirmed by Redis: they keep the link busy while the publisher goes on. */
 const AHEAD_BYTES_MAX = 2 << 20;
@@ -31,6 +32,7 @@ export interface ShardPublisherOptions {
   readonly keys: ShardKeys;
   readonly room: ShardRoom;
   readonly clock: Clock;
+  readonly troubles: Troubles;
   /** Called before frames are sent. */
   readonly announce: () => Promise<void>;
   /** Called when Redis has forgotten the shard's frames. */
@@ -126,17 +128,20 @@ export class ShardPublisher {
   }
 
   private async run(): Promise<void> {
-    const { link, keys, clock, closed, room } = this.options;
+    const { link, keys, clock, closed, room, troubles } = this.options;
     let failures = 0;
     while (!closed.aborted && (this.clears || this.line.length > 0)) {
       try {
         if (this.clears) await this.clearNow(this.clears);
         else await this.send();
+        if (failures > 0) troubles.end(keys.frames);
         failures = 0;
       } catch (error) {
         for (const tried of this.clears ?? []) tried();
         room.forget();
         this.isFailing = true;
+        // A lost link tells of itself.
+        if (link.isReady) troubles.begin(keys.frames, refusal(error));
         await recover(error, { link, keys, clock, failures: ++failures }, closed);
         this.isFailing = false;
       }
