@@ -57,6 +57,13 @@ export interface Subscription {
   unsubscribe(): void;
 }
 
+export interface VerifyOptions {
+  /**
+   * When something differs, everything is loaded anew, now or with the next connection; until then the rows stay as they are.
+   * False by default.
+   */
+  readonly heal?: boolean;
+}
 export interface VerifyResult {
   readonly ok: boolean;
   readonly rows: number;
@@ -96,7 +103,7 @@ export interface SluiceClient {
   /** Resolves once a checkpoint is in the tables, also one of an earlier session. */
   ready(): Promise<void>;
   /** Recomputes the checksum of everything that is held. Reads every row. */
-  verify(): Promise<VerifyResult>;
+  verify(options?: VerifyOptions): Promise<VerifyResult>;
   /** The database as a SQLite file. */
   export(): Promise<Uint8Array>;
   /** Hangs up and erases everything that was synced. */

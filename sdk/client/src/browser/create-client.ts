@@ -10,6 +10,7 @@ import {
   SluiceError,
   type Status,
   type Subscription,
+  type VerifyOptions,
   type VerifyResult,
 } from '../types.ts';
 import type { Call, PageMessage, WorkerMessage } from './rpc.ts';
@@ -215,8 +216,8 @@ class PageClient implements SluiceClient {
     if (this.#status.checkpoint) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.add({ resolve, reject }));
   }
-  async verify(): Promise<VerifyResult> {
-    return (await this.#call({ method: 'verify' })) as VerifyResult;
+  async verify({ heal = false }: VerifyOptions = {}): Promise<VerifyResult> {
+    return (await this.#call({ method: 'verify', heal })) as VerifyResult;
   }
   async export(): Promise<Uint8Array> {
     return (await this.#call({ method: 'export' })) as Uint8Array;

@@ -4,7 +4,7 @@ import type { CheckpointInfo, ClientErrorInfo, QueryParameter, Status } from '..
 /** Calls that are answered; what each gives is what ClientCore gives. */
 export type Call =
   | { readonly method: 'query'; readonly sql: string; readonly parameters: readonly QueryParameter[] }
-  | { readonly method: 'verify' }
+  | { readonly method: 'verify'; readonly heal: boolean }
   | { readonly method: 'export' }
   | { readonly method: 'signOut' }
   | { readonly method: 'close' };

@@ -143,7 +143,7 @@ function run(core: ClientCore, call: Call): { value: unknown; transfer: ArrayBuf
       return { value: frame, transfer: frameBuffers(frame) };
     }
     case 'verify':
-      return { value: core.verify(), transfer: [] };
+      return { value: core.verify({ heal: call.heal }), transfer: [] };
     case 'export': {
       const file = core.exportFile();
       return { value: file, transfer: [file.buffer] };

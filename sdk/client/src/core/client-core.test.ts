@@ -157,6 +157,36 @@ describe(`client core (SLUICE_SEED=${seed})`, () => {
     core.close();
   });
 
+  test('L9: rows that were damaged on the device are found, and loaded anew when that is asked for', async () => {
+    const { core, source, gateway, connect, reconnect, expectModel, database } = await bench();
+    mutate(source, new Random(seed), 1, 50);
+    await connect();
+    expectModel();
+    database().run(`UPDATE "${NOTES.name}" SET title = 'damaged'`);
+    expect(core.verify().ok).toBe(false);
+    expect(core.status.connection).toBe('connected');
+    expect(core.verify({ heal: true }).problems.length).toBeGreaterThan(0);
+    await reconnect();
+    expect(gateway.hellos.at(-1)?.resume).toBeUndefined();
+    expectModel();
+    expect(core.verify({ heal: true }).ok).toBe(true);
+    expect(core.status.connection).toBe('connected');
+    core.close();
+  });
+
+  test('damage that is found offline is healed by the next connection', async () => {
+    const { core, source, connect, reconnect, expectModel, database } = await bench();
+    mutate(source, new Random(seed), 1, 50);
+    await connect();
+    core.disconnect();
+    database().run(`DELETE FROM "${NOTES.name}"`);
+    expect(core.verify({ heal: true }).ok).toBe(false);
+    core.connect();
+    await reconnect();
+    expectModel();
+    core.close();
+  });
+
   test('whatever bytes the server sends, the tables are those of a whole checkpoint, and the client recovers', async () => {
     for (let round = 0; round < 12; round++) {
       const random = new Random(seed + round);

@@ -1,6 +1,6 @@
 import { type Clock, formatLsn } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
-import type { CheckpointInfo, ClientErrorInfo, Status, VerifyResult } from '../types.ts';
+import type { CheckpointInfo, ClientErrorInfo, Status, VerifyOptions, VerifyResult } from '../types.ts';
 import { errorInfo } from './errors.ts';
 import type { ResultFrame } from './query/frame.ts';
 import { LiveQueries } from './query/live-queries.ts';
@@ -223,8 +223,11 @@ export class ClientCore {
   }
 
   /** @throws AppError CLIENT_STORAGE_* */
-  verify(): VerifyResult {
-    return this.#open().replica.verify();
+  verify({ heal = false }: VerifyOptions = {}): VerifyResult {
+    const { replica, driver } = this.#open();
+    const result = replica.verify();
+    if (heal && !result.ok) driver.distrust();
+    return result;
   }
   exportFile(): Uint8Array<ArrayBuffer> {
     return this.#options.module.api.capi.sqlite3_js_db_export(this.#open().db.pointer) as Uint8Array<ArrayBuffer>;

@@ -8,6 +8,7 @@ import type {
   SluiceError,
   Status,
   Subscription,
+  VerifyOptions,
   VerifyResult,
 } from '../types.ts';
 import type { ClientCore } from './client-core.ts';
@@ -90,8 +91,8 @@ export class InProcessClient implements SluiceClient {
     if (this.#core.isReady) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.add({ resolve, reject }));
   }
-  async verify(): Promise<VerifyResult> {
-    return this.#use(() => this.#core.verify());
+  async verify(options?: VerifyOptions): Promise<VerifyResult> {
+    return this.#use(() => this.#core.verify(options));
   }
   async export(): Promise<Uint8Array> {
     return this.#use(() => this.#core.exportFile());

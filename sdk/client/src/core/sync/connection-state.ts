@@ -75,6 +75,8 @@ export type ConnectionEvent =
   | { readonly type: 'unreadable'; readonly code: Code }
   | { readonly type: 'applied'; readonly epoch: Epoch; readonly lsn: Lsn }
   /** A checkpoint, a schema or a chunk could not be taken; what was held before is still there. */
+  /** The rows were found to be damaged: everything is loaded anew, now or with the next connection. */
+  | { readonly type: 'distrust' }
   | { readonly type: 'refused'; readonly code: Code; readonly mismatched: readonly BucketId[] }
   | { readonly type: 'timer' };
 

@@ -63,11 +63,17 @@ export function nextConnection(state: ConnectionState, event: ConnectionEvent, c
       return applied(state, event, context);
     case 'refused':
       return refused(state, event, context);
+    case 'distrust':
+      return distrust({ ...state, distrusted: 'all' }, context);
     case 'timer':
       return timerFired(state, context);
     default:
       return unreachable(event);
   }
+}
+
+function distrust(state: ConnectionState, context: ConnectionContext): Transition {
+  return isConnected(state) ? retry(state, own('CHECKSUM_MISMATCH'), context) : stay(state);
 }
 
 /** When `timer` is due, or undefined when nothing is waited for. */

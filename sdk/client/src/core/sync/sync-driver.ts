@@ -81,6 +81,11 @@ export class SyncDriver {
     this.#dispatch({ type: 'online' });
   }
 
+  /** The rows cannot be trusted: asks for all of them anew. */
+  distrust(): void {
+    this.#dispatch({ type: 'distrust' });
+  }
+
   #dispatch(event: ConnectionEvent): void {
     this.#queue.push(event);
     if (this.#isRunning) return;
