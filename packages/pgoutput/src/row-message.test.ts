@@ -2,7 +2,15 @@ import { ByteWriter } from '@sluice/domain';
 import { describe, expect, test } from 'vitest';
 import { appendInsertMessage } from './append-message.ts';
 import { MESSAGE } from './message-kind.ts';
-import { fillUnchangedToast, OLD, RowMessage, readRowMessage, SLOT, type TupleSlots } from './row-message.ts';
+import {
+  fillUnchangedKey,
+  fillUnchangedToast,
+  OLD,
+  RowMessage,
+  readRowMessage,
+  SLOT,
+  type TupleSlots,
+} from './row-message.ts';
 import { viewOf, WireBytes } from './testing-bytes.ts';
 
 function read(bytes: Uint8Array, into = new RowMessage()): RowMessage {
@@ -89,6 +97,26 @@ describe('row messages', () => {
     const bytes = new WireBytes().char('U').u32(1).char('O').tuple(['1']).char('N').tuple(['1', undefined]).take();
     const row = read(bytes);
     expect(() => fillUnchangedToast(row)).toThrow('SOURCE_PROTOCOL');
+  });
+
+  test('L7: a TOASTed value of the identity comes with the old key alone, changed or not', () => {
+    const bytes = new WireBytes()
+      .char('U')
+      .u32(1)
+      .char('K')
+      .tuple(['long key', null, null])
+      .char('N')
+      .tuple([undefined, undefined, 'new'])
+      .take();
+    const row = read(bytes);
+    fillUnchangedKey(row);
+    expect(valuesOf(bytes, row.new)).toEqual(['long key', undefined, 'new']);
+    expect(row.new.unchangedCount).toBe(1);
+    const full = read(new WireBytes().char('U').u32(1).char('O').tuple(['1']).char('N').tuple([undefined]).take());
+    fillUnchangedKey(full);
+    expect(full.new.unchangedCount).toBe(1);
+    const wide = new WireBytes().char('U').u32(1).char('K').tuple(['1']).char('N').tuple(['1', undefined]).take();
+    expect(() => fillUnchangedKey(read(wide))).toThrow('SOURCE_PROTOCOL');
   });
 
   test('1,664 columns fit; slots grow once and stay', () => {

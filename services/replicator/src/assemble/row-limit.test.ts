@@ -17,17 +17,21 @@ function tuple(out: ByteWriter, values: readonly Value[]): void {
     else if (value === UNCHANGED) out.u8(SLOT.unchanged);
     else {
       out.u8(SLOT.text);
-      for (const byte of [0, 0, value.length >>> 8, value.length & 0xff]) out.u8(byte);
+      for (const byte of [0, value.length >>> 16, (value.length >>> 8) & 0xff, value.length & 0xff]) out.u8(byte);
       out.raw(Buffer.from(value));
     }
   }
 }
-function change(old: readonly Value[] | undefined, fresh: readonly Value[] | undefined): Uint8Array {
+function change(
+  old: readonly Value[] | undefined,
+  fresh: readonly Value[] | undefined,
+  tag: number = OLD.full,
+): Uint8Array {
   const out = new ByteWriter();
   out.u8(old ? (fresh ? MESSAGE.update : MESSAGE.delete) : MESSAGE.insert);
   for (const byte of [0, 0, 0, 9]) out.u8(byte);
   if (old) {
-    out.u8(OLD.full);
+    out.u8(tag);
     tuple(out, old);
   }
   if (fresh) {
@@ -52,6 +56,20 @@ function textOf(row: LimitedRow): string {
 }
 
 describe('limitRow', () => {
+  it('L6, L7: of a table that is not FULL, an update to a row that is too large deletes the row that it was', () => {
+    const keyed = (old: readonly Value[], fresh?: readonly Value[]) => limited(change(old, fresh, OLD.key));
+    expect(textOf(keyed(['1', null], ['2', small]))).toBe('whole');
+    expect(textOf(keyed(['1', null], ['2', UNCHANGED]))).toBe('whole');
+    expect(textOf(keyed(['1', null], ['2', big]))).toBe('D 9 1,null');
+    expect(textOf(keyed(['1', null]))).toBe('whole');
+    const withoutKey = change(['1'], ['1', small, 'v'.repeat(70_000)], OLD.key);
+    // The same message without its old key: an update that leaves the key as it was.
+    const plain = Uint8Array.from([...withoutKey.subarray(0, 5), ...withoutKey.subarray(5 + 1 + 2 + 6)]);
+    const replaced = limited(plain);
+    expect(textOf(replaced)).toBe(`D 9 1,${small},null`);
+    expect(replaced.kind === 'replaced' && replaced.message[5]).toBe(OLD.key);
+  });
+
   it('L6: takes a row that is too large for one that is not there, whatever happens to it', () => {
     expect(textOf(limited(change(undefined, ['1', small])))).toBe('whole');
     expect(textOf(limited(change(undefined, ['1', big])))).toBe('nothing');
