@@ -20,7 +20,11 @@ export default {
     },
     'sdk/*': { ...library, entry: ['src/index.ts', 'src/worker.ts', ...library.entry] },
     'examples/*': { entry: ['src/main.{ts,tsx}', testFiles, 'vite.config.mjs'], project: ['src/**/*.{ts,tsx}'] },
-    'load-tests': { entry: ['src/bench/*.ts', 'scenarios/**/*.ts', testFiles], project: ['**/*.ts'] },
+    'load-tests': {
+      // Processes that a benchmark starts, beside the benchmarks themselves.
+      entry: ['src/bench/*.ts', 'src/*/*-{part,stack}.ts', 'scenarios/**/*.ts', testFiles],
+      project: ['**/*.ts'],
+    },
     e2e: { entry: ['**/*.test.ts'], project: ['**/*.ts'] },
     // Tailwind is named in CSS and its plugin in PostCSS's own settings.
     console: {

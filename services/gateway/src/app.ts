@@ -14,12 +14,12 @@ import { type Wire, wireOf } from './connection/bind-session.ts';
 import { type Connection, type Listener, listen } from './connection/listen.ts';
 import { SendBudget } from './connection/send-budget.ts';
 import { gatewayEvents } from './events.ts';
+import { type FairStore, fairStore } from './fair-store.ts';
+import { FairTurns } from './fair-turns.ts';
 import { ByteLru } from './feed/byte-lru.ts';
 import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from './feed/project-feed.ts';
 import type { SourceMessage, StoreReads } from './model.ts';
 import { closeRooms, type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
-import { type FairStore, fairStore } from './schedule/fair-store.ts';
-import { FairTurns } from './schedule/fair-turns.ts';
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
 import { SyncCursor } from './sync-cursor.ts';
 

@@ -1,11 +1,11 @@
 import type { Clock, ProjectId } from '@sluice/domain';
 import type { WakeUps } from '@sluice/op-queue';
+import type { FairStore } from './fair-store.ts';
 import { type FeedCaches, ProjectFeed } from './feed/project-feed.ts';
 import { ReadPins } from './feed/read-pins.ts';
 import type { SourceMessage } from './model.ts';
 import { ProjectWatch } from './notify/project-watch.ts';
 import { type MembershipReader, membershipReaderOf } from './resolve/read-membership.ts';
-import type { FairStore } from './schedule/fair-store.ts';
 
 export interface ProjectRoomsOptions {
   readonly project: ProjectId;

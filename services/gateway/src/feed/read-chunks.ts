@@ -1,7 +1,7 @@
 import type { BucketRef, StoredChunk } from '@sluice/bucket-store';
 import type { BucketId, ProjectId } from '@sluice/domain';
 import { batched, type Span } from '../batch.ts';
-import type { FairStore } from '../schedule/fair-store.ts';
+import type { FairStore } from '../fair-store.ts';
 
 /** Some chunks of one bucket, in order; `next` continues. */
 export interface BucketPage {

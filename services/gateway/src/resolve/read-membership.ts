@@ -1,7 +1,7 @@
 import type { LookupRef } from '@sluice/bucket-store';
 import type { LookupId, Lsn, ProjectId, StreamNo } from '@sluice/domain';
 import { batched, type Span } from '../batch.ts';
-import type { FairStore } from '../schedule/fair-store.ts';
+import type { FairStore } from '../fair-store.ts';
 import type { LookupValues } from './grants.ts';
 
 const LOOKUPS_PER_READ_MAX = 1000;

@@ -1,6 +1,6 @@
 import type { ProjectId } from '@sluice/domain';
-import type { StoreReads } from '../model.ts';
 import type { FairTurns } from './fair-turns.ts';
+import type { StoreReads } from './model.ts';
 
 /** The store's reads, a few at a time and in turns among projects: a busy project's wait in its own line. */
 export interface FairStore extends StoreReads {
