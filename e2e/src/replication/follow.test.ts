@@ -252,7 +252,11 @@ streams:
     await using second = new ReplicatedSource(database.url, { store: { ...source.store } });
     const before = (await source.source()).leaseToken;
     // The first one stands still in the middle of its work, as a process that was stopped does, and renews nothing.
-    source.store.renewLease = () => new Promise(() => {});
+    Object.assign(source.store, {
+      renewLease: () => new Promise(() => {}),
+      renewShardLease: () => new Promise(() => {}),
+      acquireShardLease: () => new Promise(() => {}),
+    });
     const frozen = source.faults.arm('frame assembled');
     await source.sql(`insert into notes values (1, 'for the second')`);
     await frozen.reached;

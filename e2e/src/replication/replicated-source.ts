@@ -24,7 +24,8 @@ import { createLogger, type LogLevel, systemClock } from '@sluice/telemetry';
 import { type ArmedFault, faultPoints, query, waitFor } from '@sluice/testkit';
 
 export const project = parseProjectId(7);
-const shard = 0;
+/** A worker that stands still is replaced after so long, milliseconds. */
+const workerLeaseTtlMs = 3_000;
 export const heartbeatMs = 300;
 /** Raise it to `debug` to see what a failing test did. */
 const logLevel: LogLevel = 'error';
@@ -64,10 +65,10 @@ export class ReplicatedSource implements AsyncDisposable {
     this.stopAll = new AbortController();
     const { signal } = this.stopAll;
     const shared = { store: this.store, queue: this.queue, wakeUps: this.wakeUps, clock: systemClock };
-    const worker = createBucketWorker({ ...shared, logger: logger() });
+    const worker = createBucketWorker({ ...shared, logger: logger(), leaseTtlMs: workerLeaseTtlMs });
     this.running = Promise.all([
       this.replicator.run(project, signal),
-      parts.worker === false ? undefined : worker.run(project, shard, signal),
+      parts.worker === false ? undefined : worker.runProject(project, signal),
     ]);
   }
 

@@ -106,6 +106,17 @@ export interface BucketStore extends CompactionStore, AuditStore {
     epoch: Epoch,
     change: { show: readonly StreamNo[]; drop: readonly StreamNo[] },
   ): Promise<void>;
+  /**
+   * Begins a new shard map at the barrier `at`, which all shards must have applied, with none beyond it, and while nothing is
+   * copied; throws an InvariantError otherwise. Row keys are taken from the streams in use. Frames of the map before are
+   * fenced from then on. The caller tells the workers by a wake-up of the kind `streams`. Gives the new map's version.
+   */
+  reshard(
+    project: ProjectId,
+    token: LeaseToken,
+    epoch: Epoch,
+    change: { readonly shards: number; readonly at: Lsn },
+  ): Promise<number>;
   /** Stops (true) or allows (false) publishing checkpoints; applying goes on. */
   holdCheckpoints(project: ProjectId, token: LeaseToken, epoch: Epoch, hold: boolean): Promise<void>;
   /** All generations that are not erased, of all epochs. */
@@ -183,11 +194,16 @@ export interface SourceRecord {
 export interface EpochRecord {
   readonly epoch: Epoch;
   readonly identity: SourceIdentity;
+  /** Of the shard map, which says what row is whose: raised whenever that changes (L4). */
   readonly mapVersion: number;
   readonly shards: readonly ShardRecord[];
+  /** Part of the map. Tables are added with the streams that read them; a known one keeps its key until `reshard`. */
+  readonly rowKeys: RowKeys;
   readonly checkpoint: Checkpoint | undefined;
   readonly held: boolean;
 }
+/** Names of the row key's columns by `schema.table`. */
+export type RowKeys = Readonly<Record<string, readonly string[]>>;
 export interface ShardRecord {
   readonly shard: number;
   readonly applied: Position;

@@ -1,14 +1,14 @@
 import type { Epoch, LeaseToken, Lsn, Position, ProjectId, StreamNo } from '@sluice/domain';
 
 /** Part of the stored format: a frame of another version is refused and streamed again. */
-export const FRAME_VERSION = 1;
+export const FRAME_VERSION = 2;
 
 /**
  * What the replicator hands to one shard's bucket worker (L3, L4). Self-contained: a relation is described in the frame
  * before its first row, so any worker can take any frame.
  *
  * `changes` is a sequence of records: u32 little-endian length, then that many bytes, the first being the kind:
- * RECORD_TRANSACTION (our own, below) or a pgoutput message as the source sent it: `R`, `I`, `U`, `D`, `T`.
+ * RECORD_TRANSACTION or RECORD_ORDINAL (our own, below) or a pgoutput message as the source sent it: `R`, `I`, `U`, `D`, `T`.
  */
 export interface StreamFrame {
   readonly kind: 'stream';
@@ -56,3 +56,10 @@ export type Frame = StreamFrame | SnapshotFrame;
  */
 export const RECORD_TRANSACTION = 1;
 export const RECORD_TRANSACTION_BYTES = 21;
+
+/**
+ * The next row or TRUNCATE of the transaction at hand has another ordinal than the one after the last: kind, u32 ordinal. A
+ * shard sees the ordinals of its own rows alone.
+ */
+export const RECORD_ORDINAL = 2;
+export const RECORD_ORDINAL_BYTES = 5;

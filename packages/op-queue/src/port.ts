@@ -24,12 +24,28 @@ export interface TakenFrame {
 
 /** Hints between services. Losing one costs time, never data: everybody also polls what they wait for. */
 export type WakeUp =
-  /** Everything up to `checkpoint` is readable. The lists name what changed after `previousLsn`, the one announced before. */
+  /**
+   * Everything up to `checkpoint` is readable. The lists name what changed after `previousLsn`, no less than the checkpoint
+   * before it. Where rows are divided among several shards they are empty: each shard tells its part with `changed`.
+   */
   | {
       readonly kind: 'checkpoint';
       readonly project: ProjectId;
       readonly checkpoint: Checkpoint;
       readonly previousLsn: Lsn;
+      readonly shards: number;
+      readonly buckets: readonly BucketId[];
+      readonly lookups: readonly LookupId[];
+      readonly truncated: readonly StreamNo[];
+    }
+  /** A shard is about to apply what changes these in (after, through]; told before the checkpoint that shows it. */
+  | {
+      readonly kind: 'changed';
+      readonly project: ProjectId;
+      readonly epoch: Epoch;
+      readonly shard: number;
+      readonly after: Lsn;
+      readonly through: Lsn;
       readonly buckets: readonly BucketId[];
       readonly lookups: readonly LookupId[];
       readonly truncated: readonly StreamNo[];

@@ -1,5 +1,5 @@
 import { ByteReader, type ByteWriter, type Lsn, lsnFromBigint, MalformedBytesError } from '@sluice/domain';
-import { RECORD_TRANSACTION, RECORD_TRANSACTION_BYTES } from './frame.ts';
+import { RECORD_ORDINAL, RECORD_ORDINAL_BYTES, RECORD_TRANSACTION, RECORD_TRANSACTION_BYTES } from './frame.ts';
 
 /** What a RECORD_TRANSACTION says; the rows and TRUNCATEs that follow count up from `ordinal`. */
 export interface TransactionRecord {
@@ -25,8 +25,22 @@ export function appendTransactionRecord(out: ByteWriter, transaction: Transactio
   out.u32(transaction.ordinal);
 }
 
+/** Appends the record that gives the next row its ordinal. */
+export function appendOrdinalRecord(out: ByteWriter, ordinal: number): void {
+  out.u32(RECORD_ORDINAL_BYTES);
+  out.u8(RECORD_ORDINAL);
+  out.u32(ordinal);
+}
+
+/** Reads the RECORD_ORDINAL in `changes[start, end)`. @throws MalformedBytesError */
+export function readOrdinalRecord(view: DataView, start: number, end: number): number {
+  const ordinal = end - start === RECORD_ORDINAL_BYTES ? view.getUint32(start + 1, true) : 0;
+  if (ordinal === 0) throw new MalformedBytesError('not an ordinal record');
+  return ordinal;
+}
+
 /**
- * Visits each record of `changes` with its first byte (RECORD_TRANSACTION or a pgoutput message's letter) and the
+ * Visits each record of `changes` with its first byte (RECORD_TRANSACTION, RECORD_ORDINAL or a pgoutput message's letter) and the
  * bounds of its bytes, that first byte included. `view` must cover the same bytes.
  * @throws MalformedBytesError for bytes that are not a sequence of whole records; those before were visited.
  */

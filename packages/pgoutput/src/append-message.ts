@@ -1,8 +1,8 @@
-import type { ByteWriter } from '@sluice/domain';
+import { ByteWriter } from '@sluice/domain';
 import { assert } from '@sluice/errors';
 import { MESSAGE } from './message-kind.ts';
 import type { RelationMessage } from './read-message.ts';
-import { SLOT } from './row-message.ts';
+import { type OldKind, SLOT, type TupleSlots } from './row-message.ts';
 
 const utf8 = new TextEncoder();
 const NEW_TUPLE = 0x4e; // N
@@ -33,6 +33,36 @@ export function appendInsertHeader(out: ByteWriter, relationOid: number, columnC
   appendU32(out, relationOid);
   out.u8(NEW_TUPLE);
   appendU16(out, columnCount);
+}
+
+/** The Insert message of a row that another message holds; unchanged values must have been filled in. */
+export function insertFromTuple(source: Uint8Array, relationOid: number, tuple: TupleSlots): Uint8Array {
+  return messageFromTuple(MESSAGE.insert, NEW_TUPLE, source, relationOid, tuple);
+}
+/** As insertFromTuple, the Delete of an old row that is whole, or a key alone. */
+export function deleteFromTuple(
+  source: Uint8Array,
+  relationOid: number,
+  oldKind: OldKind,
+  tuple: TupleSlots,
+): Uint8Array {
+  return messageFromTuple(MESSAGE.delete, oldKind, source, relationOid, tuple);
+}
+function messageFromTuple(kind: number, tag: number, source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
+  const out = new ByteWriter(256);
+  out.u8(kind);
+  appendU32(out, oid);
+  out.u8(tag);
+  appendU16(out, tuple.count);
+  for (let i = 0; i < tuple.count; i++) {
+    out.u8(tuple.kind[i] as number);
+    if (tuple.kind[i] !== SLOT.text) continue;
+    const start = tuple.start[i] as number;
+    const end = tuple.end[i] as number;
+    appendU32(out, end - start);
+    out.raw(source, start, end);
+  }
+  return out.take();
 }
 
 /** Appends a Relation message, so that snapshot rows come with the description that the stream would give. */

@@ -1,4 +1,10 @@
-export { appendInsertMessage, appendRelationMessage, COLUMNS_MAX } from './append-message.ts';
+export {
+  appendInsertMessage,
+  appendRelationMessage,
+  COLUMNS_MAX,
+  deleteFromTuple,
+  insertFromTuple,
+} from './append-message.ts';
 export { CopyDataFrame, FRAME, formatStandbyStatus, readCopyData, type StandbyStatus } from './copy-data.ts';
 export { insertFromCopyLine } from './insert-from-copy-line.ts';
 export { MESSAGE, type MessageKind, messageKind } from './message-kind.ts';

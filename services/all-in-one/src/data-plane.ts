@@ -14,8 +14,6 @@ import type { Logger } from '@sluice/telemetry';
 import { memoryQueues, type Queues } from './open-queues.ts';
 
 const STORE_CONNECTIONS_MAX = 12;
-/** This edition has one shard a project. */
-const SHARD = 0;
 
 export interface DataPlaneOptions {
   readonly storeUrl: string;
@@ -89,7 +87,7 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
 
   /** When one half of a project fails, the other half is stopped as well: neither goes on alone. */
   async function run(project: ProjectId, controller: AbortController): Promise<void> {
-    const halves = [replicator.run(project, controller.signal), worker.run(project, SHARD, controller.signal)].map(
+    const halves = [replicator.run(project, controller.signal), worker.runProject(project, controller.signal)].map(
       (half) =>
         half.catch((error: unknown) => {
           if (!controller.signal.aborted) options.onProjectStopped(project, error);

@@ -7,6 +7,7 @@ import type { Logger, Metrics } from '@sluice/telemetry';
 import { retryStore } from './apply/retry-store.ts';
 import { ShardApplier } from './apply/shard-applier.ts';
 import { workerEvents } from './events.ts';
+import { runShards } from './take/run-shards.ts';
 import { takeFrames } from './take/take-frames.ts';
 
 export interface BucketWorkerOptions {
@@ -34,6 +35,11 @@ export interface BucketWorker {
    * @throws what stopped the shard (L17); the project's condition in the store then says so, and no frame was skipped
    */
   run(project: ProjectId, shard: number, signal: AbortSignal): Promise<void>;
+  /**
+   * As `run`, for all shards of the project, however their number changes. @throws what stopped one of them, once none is
+   * under way any more
+   */
+  runProject(project: ProjectId, signal: AbortSignal): Promise<void>;
 }
 
 const DEFAULT_LEASE_TTL_MS = 15_000;
@@ -60,33 +66,34 @@ export function createBucketWorker(options: BucketWorkerOptions): BucketWorker {
     }
   }
 
-  return {
-    async run(project, shard, signal) {
-      const { store, clock } = options;
-      while (!signal.aborted) {
-        const lease = await retryStore(
-          () => waitForShardLease({ store, project, shard, clock, holder, ttlMs }, signal),
-          {
-            clock,
-            signal,
-            onRetry: (retry) => events.storeUnavailable(project, retry),
-          },
-        ).catch(unlessAborted(signal));
-        if (!lease) break;
-        events.started(project, shard);
-        options.onLease?.(project, shard, true);
-        try {
-          await apply({ project, shard }, lease, signal);
-        } catch (error) {
-          if (!isShardLost(error)) throw error;
-        } finally {
-          await lease.release();
-          options.onLease?.(project, shard, false);
-        }
-        if (!signal.aborted) events.lost(project, shard);
+  async function run(project: ProjectId, shard: number, signal: AbortSignal): Promise<void> {
+    const { store, clock } = options;
+    while (!signal.aborted) {
+      const lease = await retryStore(() => waitForShardLease({ store, project, shard, clock, holder, ttlMs }, signal), {
+        clock,
+        signal,
+        onRetry: (retry) => events.storeUnavailable(project, retry),
+      }).catch(unlessAborted(signal));
+      if (!lease) break;
+      events.started(project, shard);
+      options.onLease?.(project, shard, true);
+      try {
+        await apply({ project, shard }, lease, signal);
+      } catch (error) {
+        if (!isShardLost(error)) throw error;
+      } finally {
+        await lease.release();
+        options.onLease?.(project, shard, false);
       }
-      events.stopped(project, shard);
-    },
+      if (!signal.aborted) events.lost(project, shard);
+    }
+    events.stopped(project, shard);
+  }
+
+  return {
+    run,
+    runProject: (project, signal) =>
+      runShards({ ...options, project, run: (shard, stop) => run(project, shard, stop) }, signal),
   };
 }
 

@@ -23,6 +23,7 @@ import {
   type Frame,
   type SnapshotFrame,
   type StreamFrame,
+  type WakeUp,
 } from '@sluice/op-queue';
 import { appendParamText } from '@sluice/pg-values';
 import type { ReplicaIdentity } from '@sluice/pgoutput';
@@ -42,6 +43,7 @@ import {
   MEMBERS_OID,
   memberColumns,
   relationMessage,
+  shareOf,
   type TransactionPart,
   truncateMessage,
   updateMessage,
@@ -68,6 +70,8 @@ interface Transaction {
 interface Identities {
   readonly items: ReplicaIdentity;
   readonly members: ReplicaIdentity;
+  /** A row that moves to another key brings all its values: without old rows another shard could not know them. */
+  readonly movesWhole: boolean;
 }
 
 /** A random history of both tables, with what they hold after each transaction. */
@@ -104,7 +108,8 @@ function randomChange(random: SeededRandom, identities: Identities, model: Model
     table.delete(id);
     return deleteMessage(oid, old, identity);
   }
-  return randomUpdate(random, { table, oid, identity, old, fresh });
+  const movesWhole = identities.movesWhole && identity !== 'f';
+  return randomUpdate(random, { table, oid, identity, old, fresh, movesWhole });
 }
 
 function randomItem(random: SeededRandom, id: string): Fields {
@@ -115,7 +120,14 @@ function randomItem(random: SeededRandom, id: string): Fields {
 
 function randomUpdate(
   random: SeededRandom,
-  change: { table: Map<string, Fields>; oid: number; identity: ReplicaIdentity; old: Fields; fresh: Fields },
+  change: {
+    table: Map<string, Fields>;
+    oid: number;
+    identity: ReplicaIdentity;
+    old: Fields;
+    fresh: Fields;
+    movesWhole: boolean;
+  },
 ): Uint8Array | undefined {
   const { table, oid, identity, old, fresh } = change;
   if (random.chance(0.1)) return updateMessage(oid, old, old, identity);
@@ -123,7 +135,7 @@ function randomUpdate(
   const id = isMove ? `k${random.int(0, 12)}` : String(old[0]);
   if (isMove && table.has(id)) return undefined;
   table.delete(String(old[0]));
-  if (oid === ITEMS_OID && random.chance(0.3)) {
+  if (oid === ITEMS_OID && random.chance(0.3) && !(isMove && change.movesWhole)) {
     // An unchanged TOAST value: not in the new tuple, only in the old one, if that comes (L7).
     const columns = [id, ...(isMove ? old : fresh).slice(1, 3)];
     table.set(id, [...columns, old[3] as string]);
@@ -136,7 +148,7 @@ function randomUpdate(
 
 /**
  * Cuts the history after `from` into frames, anew each time: within transactions, and with barriers left out from
- * `loose` on; before it each commit is a barrier.
+ * `loose` on; before it each commit is a barrier. Each cut gives a frame for every shard.
  */
 function cut(
   random: SeededRandom,
@@ -144,12 +156,19 @@ function cut(
   range: { readonly from: number; readonly loose: number },
   { base, relations }: { readonly base: FrameBase; readonly relations: readonly Uint8Array[] },
 ): StreamFrame[] {
+  const { shards, ...head } = base;
   const frames: StreamFrame[] = [];
   let prev: Position = barrierAt(history[range.from - 1]?.lsn ?? START_LSN);
   let parts: TransactionPart[] = [];
   const close = (end: Position, endLsn: Lsn): void => {
-    const changes = changesOf(parts, relations);
-    frames.push({ ...base, kind: 'stream', shard: 0, prev, end, endLsn, committedAtMs: 1, changes });
+    for (let shard = 0; shard < shards; shard++) {
+      const shares = parts.map(({ messages, ...part }) => ({
+        ...part,
+        messages: messages.map((message) => message && shareOf(message, shard, shards)),
+      }));
+      const changes = changesOf(shares, relations);
+      frames.push({ ...head, kind: 'stream', shard, prev, end, endLsn, committedAtMs: 1, changes });
+    }
     prev = end;
     parts = [];
   };
@@ -167,7 +186,7 @@ function cut(
   });
   return frames;
 }
-type FrameBase = Pick<StreamFrame, 'project' | 'epoch' | 'mapVersion' | 'leaseToken'>;
+type FrameBase = Pick<StreamFrame, 'project' | 'epoch' | 'mapVersion' | 'leaseToken'> & { readonly shards: number };
 
 /** Repeats, loses and swaps frames, as a queue may (L3). */
 function disturbed(random: SeededRandom, frames: readonly Frame[]): Frame[] {
@@ -192,17 +211,20 @@ export async function expectConvergence(options: {
   project: ProjectId;
   seed: number;
   transactions: number;
+  shards: number;
 }): Promise<boolean> {
-  const { store, clock, project } = options;
+  const { store, clock, project, shards } = options;
   const random = randomFrom(options.seed);
   const identity = (): ReplicaIdentity => random.pick(['f', 'd', 'i'] as const);
-  const identities = { items: identity(), members: identity() };
+  const identities = { items: identity(), members: identity(), movesWhole: shards > 1 };
   const history = randomHistory(random, identities, options.transactions);
-  const source = await openSource(store, project, identities);
+  const source = await openSource(store, { project, shards }, identities);
   const checkpoints: Checkpoint[] = [];
+  const told: WakeUp[] = [];
   const queue = createMemoryOpQueue({ bytesMaxPerShard: QUEUE_BYTES_MAX });
   const wakeUps = createMemoryWakeUps();
   wakeUps.subscribe(project, (wakeUp) => {
+    told.push(wakeUp);
     if (wakeUp.kind === 'checkpoint') checkpoints.push(wakeUp.checkpoint);
   });
   const logger = createLogger({ service: 'test', level: 'error', clock });
@@ -212,7 +234,7 @@ export async function expectConvergence(options: {
     project,
     history,
     source,
-    run: (frames) => runUntilTaken(worker, { project, queue, frames }),
+    run: (frames) => runUntilTaken(worker, { project, queue, shards, frames }),
   });
 
   // The point is known only some time after the stream began, which may have passed it by then.
@@ -234,6 +256,7 @@ export async function expectConvergence(options: {
   const readable = history.filter(({ lsn }) => checkpoints.some((checkpoint) => checkpoint.lsn === lsn));
   expect(readable.at(-1)?.lsn).toBe(history.at(-1)?.lsn);
   for (const transaction of readable) await expectTables(store, project, transaction);
+  expectChangesTold(await onlyStream(store, project), readable, told);
   await store.eraseDropped(project, 10_000);
   return true;
 }
@@ -255,9 +278,55 @@ interface Source {
   readonly relations: readonly Uint8Array[];
 }
 
-async function openSource(store: BucketStore, project: ProjectId, identities: Identities): Promise<Source> {
+/** Who was told of a checkpoint and all that led to it must have been told of every bucket that differs from the one before. */
+function expectChangesTold(stream: StreamNo, readable: readonly Transaction[], told: readonly WakeUp[]): void {
+  for (const [i, to] of readable.entries()) {
+    const from = readable[i - 1];
+    const names = from && namesTold(told, from.lsn, to.lsn);
+    if (!from || !names) continue;
+    for (const disjunct of [0, 1])
+      for (const letter of letters) {
+        const [before, after] = [from, to].map(({ after: model }) => rowsWhere(model.items, disjunct + 1, letter));
+        const bucket = bucketIdOf(stream, disjunct, paramKey(letter));
+        if (!before || !after || isSameRows(before, after)) continue;
+        expect(names.has(bucket), `${disjunct} ${letter} between ${from.lsn} and ${to.lsn}`).toBe(true);
+      }
+  }
+}
+
+function isSameRows(a: Reduced, b: Reduced): boolean {
+  return a.size === b.size && [...a].every(([key, row]) => b.get(key) === row);
+}
+
+/** Buckets said to have changed in (after, through]; undefined when that was not said in full. */
+function namesTold(told: readonly WakeUp[], after: Lsn, through: Lsn): Set<string> | undefined {
+  const checkpoint = told.find((wakeUp) => wakeUp.kind === 'checkpoint' && wakeUp.checkpoint.lsn === through);
+  if (checkpoint?.kind !== 'checkpoint' || checkpoint.previousLsn > after) return undefined;
+  if (checkpoint.shards === 1) return checkpoint.truncated.length > 0 ? undefined : new Set(checkpoint.buckets);
+  const parts = told.filter((wakeUp) => wakeUp.kind === 'changed');
+  for (let shard = 0; shard < checkpoint.shards; shard++) {
+    let covered = after;
+    const own = parts.filter((part) => part.shard === shard).sort((a, b) => Number(a.after - b.after));
+    for (const part of own) if (part.after <= covered && part.through > covered) covered = part.through;
+    if (covered < through) return undefined;
+  }
+  const concerned = parts.filter((part) => part.after < through && part.through > after);
+  // What a TRUNCATE empties is not named.
+  if (concerned.some((part) => part.truncated.length > 0)) return undefined;
+  return new Set(concerned.flatMap((part) => part.buckets));
+}
+
+async function onlyStream(store: BucketStore, project: ProjectId): Promise<StreamNo> {
+  return (await store.readStreams(project))[0]?.stream as StreamNo;
+}
+
+async function openSource(
+  store: BucketStore,
+  { project, shards }: { readonly project: ProjectId; readonly shards: number },
+  identities: Identities,
+): Promise<Source> {
   const token = (await store.acquireLease(project, 'test', 1_000_000)) as LeaseToken;
-  const epoch = await store.openEpoch(project, token, identity, barrierAt(START_LSN), 1);
+  const epoch = await store.openEpoch(project, token, identity, barrierAt(START_LSN), shards);
   const rowStates = [
     ...(identities.items === 'f' ? [] : ['public.items']),
     ...(identities.members === 'f' ? [] : ['public.members']),
@@ -268,7 +337,7 @@ async function openSource(store: BucketStore, project: ProjectId, identities: Id
     relationMessage(ITEMS_OID, 'items', itemColumns, identities.items),
     relationMessage(MEMBERS_OID, 'members', memberColumns, identities.members),
   ];
-  return { base: { project, epoch, mapVersion: 1, leaseToken: token }, token, streams, relations };
+  return { base: { project, epoch, mapVersion: 1, leaseToken: token, shards }, token, streams, relations };
 }
 
 /** Drives frames, and parts of a copy in between, until they are applied. */
@@ -323,14 +392,21 @@ function partsOf(
     const count = random.int(1, PARTS_MAX);
     const rowsOfPart: Fields[][] = Array.from({ length: count }, () => []);
     for (const row of rows) random.pick(rowsOfPart).push(row);
-    return rowsOfPart.map((fields, part): SnapshotFrame => {
-      const out = new ByteWriter();
-      appendRecord(out, relations[at] as Uint8Array);
-      for (const row of fields) appendRecord(out, insertMessage(oid, row));
-      const { project, epoch, leaseToken } = base;
-      const place = { streams, pointLsn, schema: 'public', table, part, last: part === count - 1 };
-      return { kind: 'snapshot', project, epoch, shard: 0, leaseToken, ...place, changes: out.take() };
-    });
+    const { shards } = base;
+    return rowsOfPart.flatMap((fields, of) =>
+      Array.from({ length: shards }, (_, shard): SnapshotFrame => {
+        const out = new ByteWriter();
+        appendRecord(out, relations[at] as Uint8Array);
+        for (const row of fields) {
+          const message = shareOf(insertMessage(oid, row), shard, shards);
+          if (message) appendRecord(out, message);
+        }
+        const { project, epoch, leaseToken } = base;
+        const part = of * shards + shard;
+        const place = { streams, pointLsn, schema: 'public', table, part, last: part === count * shards - 1 };
+        return { kind: 'snapshot', project, epoch, shard, leaseToken, ...place, changes: out.take() };
+      }),
+    );
   });
 }
 
@@ -339,23 +415,35 @@ async function isLoaded(store: BucketStore, project: ProjectId): Promise<boolean
   return streams.every(({ loadedTables }) => loadedTables.length === 2);
 }
 
+/** How far the shard that is furthest behind is applied. */
 async function appliedOf(store: BucketStore, project: ProjectId): Promise<Position> {
   const source = await store.readSource(project);
-  return (source?.serving ?? source?.building)?.shards[0]?.applied ?? barrierAt(START_LSN);
+  const applied = (source?.serving ?? source?.building)?.shards.map((shard) => shard.applied) ?? [];
+  return applied.reduce((a, b) => (comparePositions(b, a) < 0 ? b : a));
 }
 
 async function runUntilTaken(
   worker: ReturnType<typeof createBucketWorker>,
-  options: { project: ProjectId; queue: ReturnType<typeof createMemoryOpQueue>; frames: readonly Frame[] },
+  options: {
+    project: ProjectId;
+    queue: ReturnType<typeof createMemoryOpQueue>;
+    shards: number;
+    frames: readonly Frame[];
+  },
 ): Promise<void> {
-  const { project, queue, frames } = options;
+  const { project, queue, shards, frames } = options;
   const stop = new AbortController();
-  const running = worker.run(project, 0, stop.signal);
-  for (const frame of frames) await queue.publish(frame, stop.signal);
-  // A frame as large as the bound gets its room only when all before it are done.
-  await queue.publish({ ...emptyFrame(project), changes: new Uint8Array(QUEUE_BYTES_MAX) }, stop.signal);
+  const numbers = Array.from({ length: shards }, (_, shard) => shard);
+  const running = numbers.map((shard) => worker.run(project, shard, stop.signal));
+  await Promise.all(
+    numbers.map(async (shard) => {
+      for (const frame of frames) if (frame.shard === shard) await queue.publish(frame, stop.signal);
+      // A frame as large as the bound gets its room only when all before it are done.
+      await queue.publish({ ...emptyFrame(project), shard, changes: new Uint8Array(QUEUE_BYTES_MAX) }, stop.signal);
+    }),
+  );
   stop.abort();
-  await running;
+  await Promise.all(running);
   await queue.clear(project);
 }
 

@@ -10,9 +10,10 @@ test('L3, L7, L9, L10: random histories through a queue that misbehaves leave in
   await migrateBucketStore(database.url);
   const store = createPostgresBucketStore({ url: database.url, poolMax: 3 });
   try {
-    for (let i = 1; i <= 5; i++) {
+    for (let i = 1; i <= 6; i++) {
+      const size = i % 3 === 0 ? { transactions: 12, shards: 4 } : { transactions: 25, shards: 1 };
       const seed = random.int(0, 2 ** 32 - 1);
-      await expectConvergence({ store, clock: manualClock(), project: i as ProjectId, seed, transactions: 25 });
+      await expectConvergence({ store, clock: manualClock(), project: i as ProjectId, seed, ...size });
     }
     expect(await store.readCheckpoint(99 as ProjectId)).toBeUndefined();
   } finally {

@@ -1,7 +1,18 @@
 import type { StreamRecord } from '@sluice/bucket-store';
 import { ByteWriter, type Epoch, type Lsn, type StreamNo } from '@sluice/domain';
-import { appendRecord, appendTransactionRecord } from '@sluice/op-queue';
-import { appendRelationMessage, type ReplicaIdentity } from '@sluice/pgoutput';
+import { appendOrdinalRecord, appendRecord, appendTransactionRecord } from '@sluice/op-queue';
+import {
+  appendRelationMessage,
+  deleteFromTuple,
+  fillUnchangedToast,
+  insertFromTuple,
+  MESSAGE,
+  OLD,
+  type ReplicaIdentity,
+  RowMessage,
+  readRowMessage,
+  type TupleSlots,
+} from '@sluice/pgoutput';
 import type { BucketPlan, MembershipPlan, SourceColumn, StreamPlan } from '@sluice/sync-rules';
 
 /** Rows and plans of two small tables, and the bytes that a source would send of them. */
@@ -92,11 +103,11 @@ function bigEndian(out: ByteWriter, value: number, bytes: 2 | 4): void {
   out.length += bytes;
 }
 
-/** One transaction's messages as records, the first of them being number `ordinal`. */
+/** One transaction's messages as records, the first of them being number `ordinal`; undefined ones are other shards'. */
 export interface TransactionPart {
   readonly lsn: bigint;
   readonly ordinal: number;
-  readonly messages: readonly Uint8Array[];
+  readonly messages: readonly (Uint8Array | undefined)[];
 }
 /** A frame's `changes`: both relations, then the parts. */
 export function changesOf(
@@ -107,7 +118,12 @@ export function changesOf(
   for (const relation of relations) appendRecord(out, relation);
   for (const part of parts) {
     appendTransactionRecord(out, { commitLsn: part.lsn as Lsn, committedAtUs: 0n, ordinal: part.ordinal });
-    for (const message of part.messages) appendRecord(out, message);
+    let isTold = true;
+    part.messages.forEach((message, at) => {
+      if (message && !isTold) appendOrdinalRecord(out, part.ordinal + at);
+      if (message) appendRecord(out, message);
+      isTold = message !== undefined;
+    });
   }
   return out.take();
 }
@@ -143,6 +159,23 @@ function membershipPlan(): MembershipPlan {
     output: { column: column('team'), type: 'text' },
     claimFilters: [],
   };
+}
+
+/** What of a message is the shard's: a row is its key's, a changed key is a removal and an insert, a TRUNCATE is everyone's. */
+export function shareOf(message: Uint8Array, shard: number, shards: number): Uint8Array | undefined {
+  const view = new DataView(message.buffer, message.byteOffset, message.length);
+  if (message[0] === MESSAGE.truncate) return message;
+  const row = new RowMessage();
+  readRowMessage(message, view, 0, message.length, row);
+  const isOf = ({ start, end }: TupleSlots) =>
+    message.subarray(start[0], end[0]).reduce((sum, byte) => sum * 3 + byte, 0) % shards === shard;
+  if (row.kind !== MESSAGE.update) return isOf(row.kind === MESSAGE.insert ? row.new : row.old) ? message : undefined;
+  const [leaves, enters] = [isOf(row.oldKind === OLD.none ? row.new : row.old), isOf(row.new)];
+  if (leaves && enters) return message;
+  if (!leaves && !enters) return undefined;
+  fillUnchangedToast(row);
+  if (leaves) return deleteFromTuple(message, row.relationOid, row.oldKind, row.old);
+  return insertFromTuple(message, row.relationOid, row.new);
 }
 
 export function streamRecord(change: Partial<StreamRecord> = {}): StreamRecord {

@@ -16,6 +16,8 @@ import { DEFAULT_TUNING, type Tuning } from './tuning.ts';
 export interface ReplicatorOptions
   extends Pick<Dependencies, 'store' | 'queue' | 'wakeUps' | 'clock' | 'sourceOf' | 'heartbeatMs'> {
   readonly logger: Logger;
+  /** Shards of a project's first epoch; 1 if left out. */
+  readonly shards?: number;
   readonly compileRules?: NonNullable<Dependencies['compileRules']>;
   readonly tuning?: Partial<Tuning>;
   readonly faultPoint?: (name: string) => Promise<void> | undefined;
@@ -60,6 +62,11 @@ export interface Replicator {
   audit(project: ProjectId, signal?: AbortSignal): Promise<AuditReport>;
   /** Holds the source's lease and streams it until aborted; resolves when fully stopped. One call per project at a time. */
   run(project: ProjectId, signal: AbortSignal): Promise<void>;
+  /**
+   * Divides the project's rows among so many shards, while its stream goes on (L4); resolves when they are. Works for a project
+   * that is served, with or without `run`, and waits for deployments. @throws AppError
+   */
+  reshard(project: ProjectId, shards: number): Promise<void>;
   /** Ends every run and fails deployments that are not complete; resolves when nothing works on any source any more. */
   close(): Promise<void>;
   /** Writes a heartbeat into the source now, so that a checkpoint comes; nothing happens when it is not followed here. */
@@ -77,6 +84,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
     clock,
     sourceOf,
     heartbeatMs,
+    shards: options.shards ?? 1,
     events: createReplicatorEvents(logger),
     compileRules: options.compileRules,
     leaseChanged: options.onLease ?? (() => {}),
@@ -121,6 +129,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
         await auditing;
       });
     },
+    reshard: (project, shards) => withRunner(project, ({ jobs }) => jobs.reshard(shards)),
     async close() {
       await Promise.all([...shared.values()].map((runner) => runner.stop()));
     },

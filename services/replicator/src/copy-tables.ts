@@ -9,6 +9,8 @@ import { SnapshotSender } from './publish/snapshot-sender.ts';
 import { runTogether } from './run-together.ts';
 import { columnsOfPlans, readsTable, tablesOfPlans } from './schema/plan-tables.ts';
 import { reshapedTables } from './schema/reshaped-tables.ts';
+import { type ShardMap, shardMapOf } from './shard/shard-map.ts';
+import { ChangeSplitter } from './shard/split-changes.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
 import { planRanges } from './source/key-ranges.ts';
 import { tableKey } from './source/quote.ts';
@@ -46,6 +48,7 @@ interface CopyRun extends CopyTablesOptions {
   readonly sender: SnapshotSender;
   readonly progress: CopyProgress;
   readonly pace: CopyPace;
+  readonly shares: PartShares;
 }
 
 /**
@@ -72,6 +75,7 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
     sender,
     progress: new CopyProgress(dependencies.clock, planned.map(estimateOf), options.onProgress),
     pace: newPace(options, control),
+    shares: await PartShares.open(options),
   };
   options.onQueueCleared(() => sender.forgotten());
   try {
@@ -162,7 +166,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 async function copyOne(run: CopyRun, session: SourceSession, task: CopyTask, signal: AbortSignal): Promise<void> {
-  const { dependencies, project, token, epoch, point, sender, progress, pace } = run;
+  const { dependencies, project, token, epoch, point, sender, progress, pace, shares } = run;
   const { tuning, events, clock, faultPoint } = dependencies;
   const { table, range } = task;
   const startedMs = clock.monotonicMs();
@@ -173,29 +177,17 @@ async function copyOne(run: CopyRun, session: SourceSession, task: CopyTask, sig
   const { partBytesMax, rowBytesMax } = tuning;
   for await (const copied of copyRange(session, { table, range, partBytesMax, rowBytesMax })) {
     signal.throwIfAborted();
-    const { changes, last } = copied;
-    assert(part < (range.range + 1) * PARTS_PER_RANGE, 'a range has not too many parts');
-    await pace.admit(changes.length, signal);
-    await sender.send(
-      {
-        kind: 'snapshot',
-        project,
-        epoch,
-        shard: 0,
-        leaseToken: token,
-        streams,
-        pointLsn: point,
-        schema,
-        table: name,
-        part: part++,
-        last,
-        changes,
-      },
-      signal,
-    );
-    await faultPoint('part sent');
+    await pace.admit(copied.changes.length, signal);
+    const pieces = shares.of(copied.changes);
+    for (const [i, { shard, changes }] of pieces.entries()) {
+      assert(part < (range.range + 1) * PARTS_PER_RANGE, 'a range has not too many parts');
+      const last = copied.last && i === pieces.length - 1;
+      const of = { project, epoch, shard, leaseToken: token, streams, pointLsn: point, schema, table: name };
+      await sender.send({ kind: 'snapshot', ...of, part: part++, last, changes }, signal);
+      await faultPoint('part sent');
+    }
     rows += copied.rows;
-    progress.add(copied.rows, changes.length);
+    progress.add(copied.rows, copied.changes.length);
     if (copied.rowsOversized > 0) events.rowsLeftOut(project, tableKey(table), copied.rowsOversized);
   }
   events.copied(project, tableKey(table), rows, clock.monotonicMs() - startedMs);
@@ -217,4 +209,32 @@ async function allLoaded({ dependencies, project, streams }: CopyTablesOptions, 
 function planOf(stream: StreamRecord): StreamPlan {
   // Plans are written by the rules compiler and come back as they were stored.
   return stream.plan as StreamPlan;
+}
+
+/**
+ * Divides the parts of a copy as the stream is divided, so that one worker sees all there is of a row. The map does not change
+ * while rows are copied (L4).
+ */
+class PartShares {
+  private readonly splitter: ChangeSplitter | undefined;
+
+  private constructor(map: ShardMap) {
+    this.splitter = map.shards > 1 ? new ChangeSplitter(map) : undefined;
+  }
+
+  /** @throws AppError STORE_FENCED when the epoch is gone */
+  static async open({ dependencies, project, epoch }: CopyTablesOptions): Promise<PartShares> {
+    const source = await dependencies.store.readSource(project);
+    const record = [source?.serving, source?.building].find((candidate) => candidate?.epoch === epoch);
+    if (!record) throw new AppError('STORE_FENCED', { internal: 'the epoch is gone' });
+    return new PartShares(shardMapOf(record));
+  }
+
+  /** The shares that have rows; one without, if none has. */
+  of(changes: Uint8Array): { readonly shard: number; readonly changes: Uint8Array }[] {
+    if (!this.splitter) return [{ shard: 0, changes }];
+    const shares = this.splitter.split(changes).map((share, shard) => ({ shard, changes: share }));
+    const filled = shares.filter((share) => share.changes.length > 0);
+    return filled.length > 0 ? filled : shares.slice(0, 1);
+  }
 }

@@ -23,6 +23,8 @@ export interface Dependencies {
   /** Told when the project's lease was taken by this process, and when it has it no more. */
   readonly leaseChanged: (project: ProjectId, isHeld: boolean) => void;
   /** An idle source gets a heartbeat this often, milliseconds. */
+  /** Shards of a project's first epoch; later ones have as many as the one before. */
+  readonly shards: number;
   readonly heartbeatMs: number;
   readonly tuning: Tuning;
   /** Awaited between durable steps, by name; tests stop or fail it there. */

@@ -25,12 +25,19 @@ export interface AuditJob {
   readonly kind: 'audit';
   settle(outcome: { readonly report: AuditReport } | { readonly error: unknown }): void;
 }
-export type Job = DeployJob | ReconcileJob | AuditJob;
+/** Rows are to be divided among another number of shards. `settle` is called exactly once. */
+export interface ReshardJob {
+  readonly kind: 'reshard';
+  readonly shards: number;
+  settle(error?: unknown): void;
+}
+export type Job = DeployJob | ReshardJob | ReconcileJob | AuditJob;
 
 /** Deployments of one project wait for each other here, in order. */
 export class DeployJobs {
   private readonly deploys: DeployJob[] = [];
   private readonly audits: AuditJob[] = [];
+  private readonly reshards: ReshardJob[] = [];
   private isTouched = false;
   private wake = (): void => {};
 
@@ -87,9 +94,27 @@ export class DeployJobs {
     });
   }
 
+  /** Resolves when rows are divided among so many shards. @throws what kept them from it */
+  reshard(shards: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const job: ReshardJob = {
+        kind: 'reshard',
+        shards,
+        settle: (error) => {
+          const index = this.reshards.indexOf(job);
+          if (index >= 0) this.reshards.splice(index, 1);
+          if (error === undefined) resolve();
+          else reject(error);
+        },
+      };
+      this.reshards.push(job);
+      this.wake();
+    });
+  }
+
   /** Nothing will be done any more: whoever waits is told so. */
   close(): void {
-    for (const job of [...this.deploys]) job.settle(new AppError('REPLICATOR_STOPPED'));
+    for (const job of [...this.deploys, ...this.reshards]) job.settle(new AppError('REPLICATOR_STOPPED'));
     for (const job of [...this.audits]) job.settle({ error: new AppError('REPLICATOR_STOPPED') });
   }
 
@@ -114,6 +139,7 @@ export class DeployJobs {
         this.isTouched = false;
         return { kind: 'reconcile' };
       }
+      if (takesAudits && this.reshards[0]) return this.reshards[0];
       if (takesAudits && this.audits[0]) return this.audits[0];
       await new Promise<void>((resolve) => {
         this.wake = resolve;

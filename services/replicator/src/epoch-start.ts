@@ -92,7 +92,9 @@ async function openEpoch(
       ...(await identifySystem(connection)),
       databaseOid: (await readServerFacts(session)).databaseOid,
     };
-    const epoch = await store.openEpoch(project, token, identity, barrierAt(before), 1);
+    const source = await store.readSource(project);
+    const shards = (source?.serving ?? source?.building)?.shards.length ?? dependencies.shards;
+    const epoch = await store.openEpoch(project, token, identity, barrierAt(before), shards);
     const streams = await store.addStreams(project, token, epoch, plans.map(newStream), before);
     await store.setBackfillPoint(
       project,

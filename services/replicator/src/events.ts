@@ -16,6 +16,7 @@ export interface ReplicatorEvents {
   /** Of so many streams that were compared with the source, so many differed and were replaced. */
   audited(projectId: ProjectId, streams: number, differing: number): void;
   auditFailed(projectId: ProjectId, error: unknown): void;
+  resharded(projectId: ProjectId, map: { readonly shards: number; readonly version: number }): void;
   rowsLeftOut(projectId: ProjectId, table: string, count: number): void;
   lag(projectId: ProjectId, lagBytes: number): void;
   walBudgetLow(projectId: ProjectId, lagBytes: number): void;
@@ -40,6 +41,8 @@ export function createReplicatorEvents(logger: Logger): ReplicatorEvents {
     },
     auditFailed: (projectId, error) =>
       logger.warn('comparison with the source failed', { projectId, error, code: codeOf(error) }),
+    resharded: (projectId, { shards, version }) =>
+      logger.info('rows divided anew', { projectId, count: shards, version }),
     rowsLeftOut: (projectId, table, count) => logger.warn('rows left out', { projectId, table, count }),
     lag: (projectId, lagBytes) => logger.debug('slot', { projectId, lagBytes }),
     walBudgetLow: (projectId, lagBytes) => logger.error('wal budget low', { projectId, lagBytes }),

@@ -1,13 +1,14 @@
-import type { EpochRecord, ShardRecord, StreamRecord } from '@sluice/bucket-store';
-import { delay, isBarrier, type LeaseToken, type Lsn, lsnFromBigint, type ProjectId } from '@sluice/domain';
-import { AppError, assert, isAppError } from '@sluice/errors';
+import type { EpochRecord, StreamRecord } from '@sluice/bucket-store';
+import { delay, isBarrier, type LeaseToken, type Lsn, type Position, type ProjectId } from '@sluice/domain';
+import { AppError, isAppError } from '@sluice/errors';
 import type { RelationMessage } from '@sluice/pgoutput';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import { ACTIVATION, type AssembledFrame } from './assemble/assembler.ts';
 import type { Dependencies } from './dependencies.ts';
-import { AppliedTracker } from './progress/applied-tracker.ts';
 import { Backoff } from './progress/backoff.ts';
+import { ShardsTracker } from './progress/shards-tracker.ts';
 import { type StartPoint, startPointOf } from './progress/start-point.ts';
+import { type Resharding, ShardedPublisher } from './publish/sharded-publisher.ts';
 import { runTogether } from './run-together.ts';
 import { StreamBook } from './schema/stream-book.ts';
 import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
@@ -57,7 +58,6 @@ const gapPauseMs = 50;
 /** A deployment waits for a lost connection to come back this long. */
 const connectionWaitMs = 10_000;
 const connectionPollMs = 20;
-const ZERO = lsnFromBigint(0n);
 /** Codes after which an epoch cannot go on: whoever runs the follower begins a new one. */
 export const ENDS_EPOCH: ReadonlySet<string> = new Set([
   'SLOT_LOST',
@@ -73,7 +73,8 @@ export const ENDS_EPOCH: ReadonlySet<string> = new Set([
  */
 export class Follower {
   private readonly options: FollowerOptions;
-  private readonly tracker: AppliedTracker;
+  private readonly tracker: ShardsTracker;
+  private readonly publisher: ShardedPublisher;
   /** The streams of the epoch, those included that are being added. */
   readonly streams: StreamBook;
   private activation: Activation | undefined;
@@ -85,7 +86,12 @@ export class Follower {
   constructor(options: FollowerOptions) {
     this.options = options;
     this.streams = new StreamBook(options.streams);
-    this.tracker = new AppliedTracker(trackerStart(shardOf(options.epoch)));
+    this.tracker = new ShardsTracker(options.epoch.shards);
+    this.publisher = new ShardedPublisher({
+      ...options,
+      tracker: this.tracker,
+      readEpoch: () => this.readEpoch(),
+    });
   }
 
   /**
@@ -96,7 +102,7 @@ export class Follower {
     const backoff = new Backoff(tuning.reconnectFirstMs, tuning.reconnectMaxMs, random);
     const unsubscribe = wakeUps.subscribe(this.options.project, (wakeUp) => {
       if (wakeUp.kind !== 'applied' || wakeUp.epoch !== this.options.epoch.epoch) return;
-      this.moved(wakeUp.position);
+      this.moved(wakeUp.shard, wakeUp.position);
     });
     try {
       while (!signal.aborted) {
@@ -193,7 +199,24 @@ export class Follower {
       signal.throwIfAborted();
     }
     if (this.current) return this.current;
-    throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to activate streams on' });
+    throw new AppError('SOURCE_UNREACHABLE', { internal: 'no connection to the source' });
+  }
+
+  /**
+   * L4: divides rows among `shards` from the next barrier on, once all shards have applied it; the stream waits for them there.
+   * @throws AppError SOURCE_UNREACHABLE when the connection ends before, STORE_FENCED when the lease was lost
+   */
+  async reshard(shards: number, signal: AbortSignal): Promise<void> {
+    const { session } = await this.connection(signal);
+    const resharding: Resharding = this.publisher.reshard(shards);
+    const isOver = new AbortController();
+    const over = resharding.done.finally(() => isOver.abort());
+    over.catch(() => {});
+    await this.heartbeat();
+    await session.ended(AbortSignal.any([signal, isOver.signal]));
+    signal.throwIfAborted();
+    resharding.giveUp(new AppError('SOURCE_UNREACHABLE', { internal: 'the stream ended before the next barrier' }));
+    await over;
   }
 
   /** Ends the time of per-commit barriers once the stream has reached `until`, or at once. */
@@ -234,9 +257,9 @@ export class Follower {
     await queue.clear(project);
     this.options.queueCleared();
     const epoch = await this.readEpoch();
-    const shard = shardOf(epoch);
-    const start = startPointOf(shard);
-    this.tracker.restart(trackerStart(shard));
+    const start = startPointOf(epoch.shards);
+    this.tracker.restart(epoch.shards);
+    this.publisher.restart(epoch, start.applied);
     const connection = await sourceOf(project);
     await using session = await openSession(connection);
     const facts = await readServerFacts(session);
@@ -298,28 +321,8 @@ export class Follower {
   }
 
   private async publish(frame: AssembledFrame, signal: AbortSignal): Promise<void> {
-    const { dependencies, project, token, epoch } = this.options;
-    const { prev, end, endLsn, committedAtMs, changes } = frame;
-    if (isBarrier(end)) this.lastBarrierMs = dependencies.clock.monotonicMs();
-    this.tracker.published(end, endLsn);
-    await dependencies.faultPoint('frame assembled');
-    await dependencies.queue.publish(
-      {
-        kind: 'stream',
-        project,
-        epoch: epoch.epoch,
-        shard: 0,
-        mapVersion: epoch.mapVersion,
-        leaseToken: token,
-        prev,
-        end,
-        endLsn,
-        committedAtMs,
-        changes,
-      },
-      signal,
-    );
-    await dependencies.faultPoint('frame published');
+    if (isBarrier(frame.end)) this.lastBarrierMs = this.options.dependencies.clock.monotonicMs();
+    await this.publisher.publish(frame, signal);
   }
 
   /** @throws AppError SCHEMA_RELOADING when nobody may see rows of this form */
@@ -356,11 +359,15 @@ export class Follower {
     this.streams.activate();
     this.everyCommitUntil = 'unknown';
     current.run.assembler.barrierAtEveryCommit('unknown');
-    current.run.outbox.addStep(() => activation.run(commitLsn));
+    current.run.outbox.addStep(async () => {
+      await activation.run(commitLsn);
+      // Rows of tables that no stream read before are divided by their key from the first one on.
+      await this.publisher.refresh();
+    });
   }
 
-  private moved(position: { readonly lsn: Lsn; readonly seq: number }): void {
-    this.tracker.moved(position);
+  private moved(shard: number, position: Position): void {
+    this.tracker.moved(shard, position);
     this.current?.run.moved();
   }
 
@@ -384,7 +391,7 @@ export class Follower {
     while (!signal.aborted) {
       await delay(clock, appliedPollMs, signal);
       if (signal.aborted || this.tracker.framesInFlight === 0) continue;
-      this.moved(shardOf(await this.readEpoch()).applied);
+      for (const { shard, applied } of (await this.readEpoch()).shards) this.moved(shard, applied);
     }
   }
 
@@ -421,18 +428,4 @@ async function failWhenEnded(session: SourceSession, signal: AbortSignal): Promi
   // A server that shuts down waits for its WAL senders until they have confirmed everything, which L2 forbids: the end of
   // this session is how we learn of it, and end the stream.
   if (!signal.aborted) throw new AppError('SOURCE_UNREACHABLE', { internal: 'the source ended our session' });
-}
-
-function shardOf(epoch: EpochRecord): ShardRecord {
-  const [shard] = epoch.shards;
-  assert(shard, 'an epoch that is followed has a shard');
-  return shard;
-}
-function trackerStart(shard: ShardRecord): ConstructorParameters<typeof AppliedTracker>[0] {
-  const start = startPointOf(shard);
-  return {
-    applied: shard.applied,
-    barrierEndLsn: start.mustRepeat ? shard.barrier.endLsn : ZERO,
-    previousBarrierEndLsn: start.confirmedMax ?? ZERO,
-  };
 }

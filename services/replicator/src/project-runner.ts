@@ -12,7 +12,7 @@ import { auditStreams } from './audit.ts';
 import type { CopyStatus } from './copy-progress.ts';
 import { copyTables } from './copy-tables.ts';
 import type { Dependencies } from './dependencies.ts';
-import { type AuditJob, type DeployJob, DeployJobs, type DeployProgress } from './deploy-jobs.ts';
+import { type AuditJob, type DeployJob, DeployJobs, type DeployProgress, type ReshardJob } from './deploy-jobs.ts';
 import { dropLeftovers, type EpochStartOptions, type StartedEpoch, startEpoch } from './epoch-start.ts';
 import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
@@ -373,6 +373,10 @@ export class ProjectRunner {
         await this.serveAudit({ holding, follower, epoch }, job, signal);
         continue;
       }
+      if (job.kind === 'reshard') {
+        await this.reshard(follower, job, signal);
+        continue;
+      }
       const onProgress = job.kind === 'deploy' ? job.onProgress : (_: DeployProgress): void => {};
       const onQueueCleared = (republish: () => void): void => {
         this.republish = republish;
@@ -409,6 +413,18 @@ export class ProjectRunner {
     } catch (error) {
       if (!signal.aborted) this.dependencies.events.auditFailed(this.project, error);
       job.settle({ error });
+    }
+  }
+
+  /** Nothing is copied meanwhile: jobs wait for each other. */
+  private async reshard(follower: Follower, job: ReshardJob, signal: AbortSignal): Promise<void> {
+    try {
+      await follower.reshard(job.shards, signal);
+      job.settle();
+    } catch (error) {
+      if (signal.aborted) return;
+      job.settle(error);
+      if (!isAppError(error) || error.definition.retry !== 'retry') throw error;
     }
   }
 

@@ -1,6 +1,6 @@
 import { ByteWriter, type Clock, type Lsn } from '@sluice/domain';
 import { type AssembledFrame, Assembler, type AssemblerEvents } from './assemble/assembler.ts';
-import type { AppliedTracker } from './progress/applied-tracker.ts';
+import type { ShardsTracker } from './progress/shards-tracker.ts';
 import type { StartPoint } from './progress/start-point.ts';
 import { Outbox } from './publish/outbox.ts';
 import { MESSAGE_PREFIX } from './source/heartbeat.ts';
@@ -9,7 +9,7 @@ import { WalStream, type WalStreamOptions } from './source/wal-stream.ts';
 export interface StreamRunOptions {
   readonly stream: Omit<WalStreamOptions, 'sink' | 'confirmed' | 'startLsn'>;
   readonly start: StartPoint;
-  readonly tracker: AppliedTracker;
+  readonly tracker: ShardsTracker;
   readonly clock: Clock;
   readonly frameBytesMax: number;
   readonly rowBytesMax: number;

@@ -20,7 +20,7 @@ import {
   type SourceIssue,
   type TruncateWrite,
 } from '../port.ts';
-import type { EpochState, ProjectState, ShardState, StreamState } from './project-state.ts';
+import type { Barrier, EpochState, ProjectState, ShardState, StreamState } from './project-state.ts';
 import { writeRowStates } from './row-states.ts';
 import { isShardLeaseCurrent } from './shard-leases.ts';
 
@@ -80,17 +80,23 @@ function passBarrier(epoch: EpochState, shard: ShardState, commit: FrameCommit):
   shard.previousBarrierEndLsn = shard.barrier.endLsn;
   shard.barrier = { lsn: commit.end.lsn, endLsn: commit.endLsn };
   shard.barrierCommittedAtMs = commit.committedAtMs;
+  const level = levelOf(epoch, shard, { lsn: commit.end.lsn, committedAtMs: commit.committedAtMs });
   const previousLsn = epoch.checkpoint?.lsn ?? POSITION_ZERO.lsn;
-  const lowest = epoch.shards.reduce((a, b) => (b.barrier.lsn < a.barrier.lsn ? b : a));
-  if (epoch.held || lowest.barrier.lsn <= previousLsn)
-    return { kind: 'applied', checkpoint: undefined, previousLsn: epoch.held ? POSITION_ZERO.lsn : previousLsn };
-  const checkpoint: Checkpoint = {
-    epoch: epoch.epoch,
-    lsn: lowest.barrier.lsn,
-    committedAtMs: lowest.barrierCommittedAtMs,
-  };
+  if (epoch.held) return { kind: 'applied', checkpoint: undefined, previousLsn: POSITION_ZERO.lsn };
+  if (!level || level.lsn <= previousLsn) return { kind: 'applied', checkpoint: undefined, previousLsn };
+  const checkpoint: Checkpoint = { epoch: epoch.epoch, ...level };
   epoch.checkpoint = checkpoint;
   return { kind: 'applied', checkpoint, previousLsn };
+}
+
+/** The greatest barrier that all shards have passed, now that one of them has passed `barrier` (L4). */
+function levelOf(epoch: EpochState, shard: ShardState, barrier: Barrier): Barrier | undefined {
+  if (epoch.shards.length === 1) return barrier;
+  const above = epoch.level?.lsn ?? POSITION_ZERO.lsn;
+  shard.barriers = [...shard.barriers.filter((lsn) => lsn > above), barrier.lsn];
+  const isCommon = epoch.shards.every(({ barriers }) => barriers.includes(barrier.lsn));
+  if (isCommon && barrier.lsn > above) epoch.level = barrier;
+  return epoch.level;
 }
 
 /** As `sluice_store.apply_snapshot_part`. */

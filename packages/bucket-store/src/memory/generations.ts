@@ -2,7 +2,7 @@ import type { Epoch, LeaseToken, Lsn, Position, StreamNo } from '@sluice/domain'
 import { POSITION_ZERO } from '@sluice/domain';
 import { AppError, assert } from '@sluice/errors';
 import { INITIAL_CONDITION } from '../condition.ts';
-import { tablesOfPlan } from '../plan-tables.ts';
+import { rowKeysWith, tablesOfPlan } from '../plan-tables.ts';
 import type { EpochRecord, NewStream, SourceIdentity, SourceRecord, StreamRecord } from '../port.ts';
 import { appliedBarrierLsn } from './apply.ts';
 import type { EpochState, ProjectState, StreamState } from './project-state.ts';
@@ -20,13 +20,16 @@ export function openEpoch(
     state: 'building',
     identity: request.identity,
     mapVersion: 1,
+    rowKeys: {},
     held: true,
     checkpoint: undefined,
+    level: undefined,
     shards: Array.from({ length: request.shards }, (_, shard) => ({
       shard,
       applied: start,
       barrier: { lsn: start.lsn, endLsn: start.lsn },
       barrierCommittedAtMs: 0,
+      barriers: [],
       previousBarrierEndLsn: start.lsn,
       rowStatesRevision: 0n,
     })),
@@ -55,6 +58,8 @@ export function addStreams(
 ): StreamRecord[] {
   const epoch = liveEpoch(project, request.epoch);
   const appliedBefore = epoch.shards.map((shard) => shard.applied.lsn).reduce((a, b) => (b > a ? b : a));
+  const plans = request.streams.map(({ plan }) => plan);
+  epoch.rowKeys = rowKeysWith(epoch.rowKeys, plans);
   return request.streams.map((stream) => {
     const state: StreamState = {
       name: stream.name,
@@ -114,7 +119,7 @@ export function switchStreams(
   const epoch = liveEpoch(project, change.epoch);
   const show = knownStreams(project, change.show);
   const drop = knownStreams(project, change.drop);
-  for (const stream of show) assertReady(stream, epoch);
+  for (const stream of show) assertReady(project, stream, epoch);
   const after = epoch.checkpoint?.lsn ?? POSITION_ZERO.lsn;
   for (const stream of show) stream.visibleAfter ??= after;
   for (const stream of drop) stream.droppedAfter ??= after;
@@ -123,7 +128,7 @@ export function switchStreams(
   epoch.held = false;
 }
 
-function assertReady(stream: StreamState, epoch: EpochState): void {
+function assertReady(project: ProjectState, stream: StreamState, epoch: EpochState): void {
   assert(
     stream.epoch === epoch.epoch && stream.droppedAfter === undefined,
     'a stream of another epoch cannot be shown',
@@ -140,7 +145,7 @@ function assertReady(stream: StreamState, epoch: EpochState): void {
     stream.settledLsn <= appliedBarrierLsn(epoch),
     'a stream is shown only when everything that its copy was laid beside is applied (L10)',
   );
-  if (isMissingColumns(stream))
+  if (isMissingColumns(project, stream))
     throw new AppError('SCHEMA_RELOADING', { internal: 'columns of a row were in no copy (L17)' });
 }
 
@@ -162,7 +167,7 @@ export function eraseDropped(project: ProjectState, rowsMax: number): boolean {
   for (const stream of project.streams.values())
     if (isErasable(stream, project.epochs.get(stream.epoch), serving)) stream.erasing = true;
   let left = rowsMax;
-  for (const stream of project.streams.values()) left = pruneRowStates(stream, left);
+  for (const stream of project.streams.values()) left = pruneRowStates(project, stream, left);
   if (left <= 0) return false;
   for (const stream of [...project.streams.values()].filter((candidate) => candidate.erasing)) {
     left = eraseRows(stream, left);
@@ -212,14 +217,14 @@ export function sourceRecord(project: ProjectState): SourceRecord {
 }
 
 function epochRecord(state: EpochState): EpochRecord {
-  const { epoch, identity, mapVersion, checkpoint, held } = state;
+  const { epoch, identity, mapVersion, rowKeys, checkpoint, held } = state;
   const shards = state.shards.map(({ shard, applied, barrier, previousBarrierEndLsn }) => ({
     shard,
     applied,
     barrier,
     previousBarrierEndLsn,
   }));
-  return { epoch, identity, mapVersion, shards, checkpoint, held };
+  return { epoch, identity, mapVersion, rowKeys, shards, checkpoint, held };
 }
 
 export function streamRecord(state: StreamState): StreamRecord {

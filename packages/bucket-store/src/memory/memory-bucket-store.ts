@@ -10,6 +10,7 @@ import * as copies from './copies.ts';
 import * as generations from './generations.ts';
 import { emptyProject, type ProjectState } from './project-state.ts';
 import * as reads from './reads.ts';
+import { reshard } from './reshard.ts';
 import { readRowStates } from './row-states.ts';
 import * as shardLeases from './shard-leases.ts';
 
@@ -99,6 +100,9 @@ export function createMemoryBucketStore(clock: Clock): BucketStore {
     },
     async switchStreams(project, token, epoch, change) {
       generations.switchStreams(held(project, token), { epoch, ...change });
+    },
+    async reshard(project, token, epoch, change) {
+      return reshard(held(project, token), { epoch, ...change });
     },
     async holdCheckpoints(project, token, epoch, hold) {
       generations.liveEpoch(held(project, token), epoch).held = hold;

@@ -3,6 +3,7 @@ import type {
   CopyRangeRecord,
   MembershipWrite,
   NewStream,
+  RowKeys,
   SourceCondition,
   SourceIdentity,
   SourceIssue,
@@ -37,16 +38,25 @@ export interface EpochState {
   readonly epoch: Epoch;
   state: 'building' | 'serving' | 'retired';
   readonly identity: SourceIdentity;
-  readonly mapVersion: number;
+  mapVersion: number;
+  rowKeys: RowKeys;
   held: boolean;
   checkpoint: Checkpoint | undefined;
+  /** Of several shards: the greatest barrier that all have passed, whether or not checkpoints are held. */
+  level: Barrier | undefined;
   readonly shards: ShardState[];
+}
+export interface Barrier {
+  readonly lsn: Lsn;
+  readonly committedAtMs: number;
 }
 export interface ShardState {
   readonly shard: number;
   applied: Position;
   barrier: { lsn: Lsn; endLsn: Lsn };
   barrierCommittedAtMs: number;
+  /** Of several shards: the barriers above the epoch's level. */
+  barriers: Lsn[];
   previousBarrierEndLsn: Lsn;
   rowStatesRevision: bigint;
 }

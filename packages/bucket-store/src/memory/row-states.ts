@@ -1,20 +1,19 @@
-import { comparePositions, type Position } from '@sluice/domain';
+import { barrierAt, comparePositions, POSITION_ZERO, type Position } from '@sluice/domain';
 import { AppError, InvariantError } from '@sluice/errors';
 import type { FoundRowState, RowState, RowStatePage, RowStateRequest, RowStateWrite } from '../row-state.ts';
 import type { ProjectState, ShardState, StreamState } from './project-state.ts';
-import { floorOf } from './reads.ts';
 
 /** As `sluice_store.read_row_states` (0009_row_state.sql). */
 export function readRowStates(project: ProjectState | undefined, request: RowStateRequest): RowStatePage {
   const epoch = project?.epochs.get(request.epoch);
   const shard = epoch?.shards.find((candidate) => candidate.shard === request.shard);
   if (!project || !shard) throw new AppError('STORE_FENCED', { internal: 'row states of a retired epoch' });
-  const { refs, withOrigins, bytesMax } = request;
+  const { refs, bytesMax } = request;
   const states: FoundRowState[] = [];
   let bytes = 0;
   let answered = 0;
   for (; answered < refs.length; answered++) {
-    const found = statesOf(project, request, answered, withOrigins);
+    const found = statesOf(project, request, answered, shard.applied);
     if (found.length > 0 && bytes >= bytesMax) break;
     for (const state of found) bytes += state.image.length;
     states.push(...found);
@@ -22,17 +21,13 @@ export function readRowStates(project: ProjectState | undefined, request: RowSta
   return { applied: shard.applied, revision: shard.rowStatesRevision, answered, states };
 }
 
-function statesOf(
-  project: ProjectState,
-  request: RowStateRequest,
-  place: number,
-  withOrigins: boolean,
-): FoundRowState[] {
+function statesOf(project: ProjectState, request: RowStateRequest, place: number, applied: Position): FoundRowState[] {
+  const { withOrigins } = request;
   const ref = request.refs[place];
   const stream = ref && project.streams.get(ref.stream);
   const table = stream?.rowStates.get(ref?.membership);
   if (!ref || !stream || !table) return [];
-  const floor = rowStatesFloor(stream, ref.membership);
+  const floor = rowStatesFloor(stream, ref.membership, applied);
   const own = table.get(ref.key);
   const moved = withOrigins ? [...table.values()].filter((state) => state.origin === ref.key) : [];
   return [...(own ? [{ state: own, isOrigin: false }] : []), ...moved.map((state) => ({ state, isOrigin: true }))]
@@ -48,13 +43,27 @@ function statesOf(
     }));
 }
 
-/** The position below which a table's states are void. */
-function rowStatesFloor(stream: StreamState, membership: number | undefined): Position {
-  const last = stream.truncates
-    .filter((truncate) => truncate.membership === membership)
-    .reduce((lsn, { position }) => (position.lsn > lsn ? position.lsn : lsn), 0n);
-  return floorOf(stream, membership, last as Position['lsn']);
+/**
+ * The position below which a table's states are void for a shard that is applied up to `applied`: one that is behind has not
+ * come to a TRUNCATE that another has told of.
+ */
+function rowStatesFloor(stream: StreamState, membership: number | undefined, applied: Position): Position {
+  const point: Position = { lsn: stream.backfillPoint ?? POSITION_ZERO.lsn, seq: 0 };
+  return stream.truncates
+    .filter((truncate) => truncate.membership === membership && comparePositions(truncate.position, applied) <= 0)
+    .map((truncate) => truncate.position)
+    .reduce((a, b) => (comparePositions(b, a) > 0 ? b : a), point);
 }
+
+/** For all shards of the stream's epoch: what is void for the one that is furthest behind. */
+function commonFloor(project: ProjectState, stream: StreamState, membership: number | undefined): Position {
+  const shards = project.epochs.get(stream.epoch)?.shards ?? [];
+  const least = shards
+    .map(({ applied }) => applied)
+    .reduce((a, b) => (comparePositions(b, a) < 0 ? b : a), POSITION_MAX);
+  return rowStatesFloor(stream, membership, least);
+}
+const POSITION_MAX = barrierAt(0x7fffffffffffffffn as Position['lsn']);
 
 export function writeRowStates(project: ProjectState, writes: readonly RowStateWrite[]): void {
   for (const write of writes) {
@@ -68,10 +77,10 @@ export function writeRowStates(project: ProjectState, writes: readonly RowStateW
 }
 
 /** States that nobody reads again: tombstones of visible streams, and what a TRUNCATE voided. Gives what is left of the bound. */
-export function pruneRowStates(stream: StreamState, rowsMax: number): number {
+export function pruneRowStates(project: ProjectState, stream: StreamState, rowsMax: number): number {
   let left = rowsMax;
   for (const [membership, table] of stream.rowStates) {
-    const floor = rowStatesFloor(stream, membership);
+    const floor = commonFloor(project, stream, membership);
     for (const [key, state] of table) {
       const isUseless = state.kind === 'gone' && stream.visibleAfter !== undefined;
       if (left <= 0 || !(isUseless || comparePositions(state.position, floor) < 0)) continue;
@@ -83,9 +92,9 @@ export function pruneRowStates(stream: StreamState, rowsMax: number): number {
 }
 
 /** Whether a row moved away, before it was copied, with columns that the copy no longer had. */
-export function isMissingColumns(stream: StreamState): boolean {
+export function isMissingColumns(project: ProjectState, stream: StreamState): boolean {
   return [...stream.rowStates].some(([membership, table]) => {
-    const floor = rowStatesFloor(stream, membership);
+    const floor = commonFloor(project, stream, membership);
     return [...table].some(
       ([key, { kind, origin, position }]) =>
         kind === 'partial' && origin !== undefined && origin !== key && comparePositions(position, floor) >= 0,

@@ -2,7 +2,7 @@ import type { Epoch, LeaseToken, Position, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { PoolClient } from 'pg';
 import { INITIAL_CONDITION } from '../condition.ts';
-import type { EpochRecord, ShardRecord, SourceCondition, SourceIdentity, SourceRecord } from '../port.ts';
+import type { EpochRecord, RowKeys, ShardRecord, SourceCondition, SourceIdentity, SourceRecord } from '../port.ts';
 import type { Database } from './database.ts';
 import { lsnFromText } from './frames.ts';
 import { lockLease } from './leases.ts';
@@ -85,6 +85,7 @@ interface SourceRow {
   state: 'building' | 'serving';
   identity: SourceIdentity;
   map_version: number;
+  row_keys: RowKeys;
   held: boolean;
   checkpoint_lsn: string | null;
   checkpoint_committed_at_ms: string | null;
@@ -99,7 +100,7 @@ interface SourceRow {
 export async function readSource(database: Database, project: ProjectId): Promise<SourceRecord | undefined> {
   const { rows } = await database.query<SourceRow>({
     name: 'sluice_read_source',
-    text: `select lease_token, condition, epoch, state, identity, map_version, held, checkpoint_lsn,
+    text: `select lease_token, condition, epoch, state, identity, map_version, row_keys, held, checkpoint_lsn,
         checkpoint_committed_at_ms, shard, applied_lsn, applied_seq, barrier_lsn, barrier_end_lsn,
         previous_barrier_end_lsn
       from sluice_store.read_source($1)`,
@@ -128,6 +129,7 @@ function epochFromRows(rows: readonly SourceRow[]): EpochRecord | undefined {
     epoch,
     identity: row.identity,
     mapVersion: row.map_version,
+    rowKeys: row.row_keys,
     shards: rows.flatMap((one) => (one.shard === null ? [] : [shardFromRow(one.shard, one)])),
     checkpoint:
       row.checkpoint_lsn === null

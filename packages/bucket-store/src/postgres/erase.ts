@@ -61,7 +61,11 @@ async function pruneRowStates(client: PoolClient, project: ProjectId, rowsMax: n
   const truncated = await client.query<{ stream: number; lsn: string }>(
     `select s.stream, max(t.lsn) as lsn
     from sluice_store.stream as s join sluice_store.truncation as t on t.project = $1 and t.stream = s.stream
-    where s.project = $1 and t.lsn > s.states_pruned_lsn group by s.stream order by s.stream limit 1`,
+    where s.project = $1 and t.lsn > s.states_pruned_lsn
+      and t.lsn <= coalesce(
+        (select min(h.applied_lsn) from sluice_store.shard as h where h.project = $1 and h.epoch = s.epoch), t.lsn
+      )
+    group by s.stream order by s.stream limit 1`,
     [project],
   );
   const [first] = truncated.rows;

@@ -8,6 +8,7 @@ import * as erase from './erase.ts';
 import * as frames from './frames.ts';
 import * as leases from './leases.ts';
 import * as reads from './reads.ts';
+import { reshard } from './reshard.ts';
 import { readRowStates } from './row-states.ts';
 import * as shardLeases from './shard-leases.ts';
 import * as streams from './streams.ts';
@@ -43,6 +44,7 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
     settleCopy: (project, token, settlement) => copies.settleCopy(database, project, token, settlement),
     switchStreams: (project, token, epoch, change) =>
       streams.switchStreams(database, project, token, { epoch, ...change }),
+    reshard: (project, token, epoch, change) => reshard(database, project, { token, epoch, ...change }),
     holdCheckpoints: (project, token, epoch, hold) => epochs.holdCheckpoints(database, project, token, { epoch, hold }),
     readStreams: (project) => streams.readStreams(database, project),
     eraseDropped: (project, rowsMax) => erase.eraseDropped(database, project, rowsMax),

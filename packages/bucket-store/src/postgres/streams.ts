@@ -1,8 +1,8 @@
 import type { Epoch, LeaseToken, Lsn, ProjectId, StreamNo } from '@sluice/domain';
 import { AppError, assert } from '@sluice/errors';
 import type { PoolClient } from 'pg';
-import { tablesOfPlan } from '../plan-tables.ts';
-import type { NewStream, StreamRecord } from '../port.ts';
+import { rowKeysWith, tablesOfPlan } from '../plan-tables.ts';
+import type { NewStream, RowKeys, StreamRecord } from '../port.ts';
 import type { Database } from './database.ts';
 import { retireEpochs } from './epochs.ts';
 import { lsnFromText } from './frames.ts';
@@ -34,6 +34,7 @@ export function addStreams(
     await lockLease(client, project, token);
     // A frame is applied either wholly before the new streams are known, or with them.
     const appliedLsn = await lockShards(client, project, epoch, 'max');
+    await addRowKeys(client, project, epoch, streams);
     const next = await client.query<{ first: number }>(
       `update sluice_store.project set next_stream = next_stream + $2 where project = $1
       returning next_stream - $2 as first`,
@@ -60,6 +61,25 @@ export function addStreams(
     );
     return rows.map(streamFromRow).sort((a, b) => a.stream - b.stream);
   });
+}
+
+/** Rows of a new table belong to shards by its key; those of a known one stay where they are (L4). */
+async function addRowKeys(
+  client: PoolClient,
+  project: ProjectId,
+  epoch: Epoch,
+  streams: readonly NewStream[],
+): Promise<void> {
+  const { rows } = await client.query<{ row_keys: RowKeys }>(
+    'select row_keys from sluice_store.epoch where project = $1 and epoch = $2 for no key update',
+    [project, epoch],
+  );
+  const plans = streams.map(({ plan }) => plan);
+  await client.query('update sluice_store.epoch set row_keys = $3 where project = $1 and epoch = $2', [
+    project,
+    epoch,
+    JSON.stringify(rowKeysWith(rows[0]?.row_keys ?? {}, plans)),
+  ]);
 }
 
 export function setBackfillPoint(

@@ -42,7 +42,7 @@ test('the stored form is that of its version; another form needs another STORE_F
     .update(JSON.stringify([form, keys]))
     .digest('hex');
   expect([STORE_FORMAT_VERSION, digest]).toEqual([
-    4,
-    '812317efbb387bf062c092c81e2cc26f76dbe1396ee4911997e53834632eda0b',
+    5,
+    '4ec4f0368cfb608a3ca78d8abd469b4b73770ff9717433ccfd07ffa1ce9950e6',
   ]);
 });

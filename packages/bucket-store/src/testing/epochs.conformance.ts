@@ -17,6 +17,7 @@ export function describeEpochs(context: SuiteContext): void {
         epoch: driver.epoch,
         identity,
         mapVersion: 1,
+        rowKeys: {},
         held: true,
         checkpoint: undefined,
         shards: [0, 1].map((shard) => ({

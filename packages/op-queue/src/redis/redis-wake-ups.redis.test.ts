@@ -61,6 +61,7 @@ describe('wake-ups over Redis', () => {
         project,
         checkpoint: { epoch: 1 as Epoch, lsn: 9n as Lsn, committedAtMs: 1 },
         previousLsn: 8n as Lsn,
+        shards: 1,
         buckets,
         lookups: buckets.map((id) => id as string as LookupId),
         truncated: [3 as StreamNo],

@@ -22,9 +22,21 @@ const examples: readonly WakeUp[] = [
     project,
     checkpoint: { epoch: 3 as Epoch, lsn: 0x7fffffffffffffffn as Lsn, committedAtMs: 1_900_000_000_000 },
     previousLsn: 0n as Lsn,
+    shards: 4,
     buckets: ['00112233445566778899aabbccddeeff' as BucketId],
     lookups: ['ffeeddccbbaa99887766554433221100' as LookupId, '00000000000000000000000000000000' as LookupId],
     truncated: [1 as StreamNo, 300 as StreamNo],
+  },
+  {
+    kind: 'changed',
+    project,
+    epoch: 3 as Epoch,
+    shard: 2,
+    after: 7n as Lsn,
+    through: 0x7fffffffffffffffn as Lsn,
+    buckets: ['00112233445566778899aabbccddeeff' as BucketId],
+    lookups: ['ffeeddccbbaa99887766554433221100' as LookupId],
+    truncated: [300 as StreamNo],
   },
   { kind: 'applied', project, epoch: 1 as Epoch, shard: 3, position: { lsn: 5n as Lsn, seq: SEQ_BARRIER } },
   { kind: 'gap', project, epoch: 9 as Epoch, shard: 0 },
@@ -65,7 +77,7 @@ describe('wake-ups as bytes', () => {
     const random = seededRandom(7);
     for (let run = 0; run < 5_000; run++) {
       const bytes = Uint8Array.from({ length: random.int(0, 60) }, () => random.int(0, 255));
-      if (bytes.length > 1) bytes.set([1, random.int(0, 6)]);
+      if (bytes.length > 1) bytes.set([2, random.int(0, 7)]);
       try {
         decode(bytes);
       } catch (error) {
@@ -74,15 +86,16 @@ describe('wake-ups as bytes', () => {
     }
   });
 
-  it('the form is version 1: a change of these bytes raises the version', () => {
+  it('the form is version 2: a change of these bytes raises the version', () => {
     expect(examples.map((wakeUp) => Buffer.from(encode(wakeUp)).toString('hex'))).toMatchInlineSnapshot(`
       [
-        "0100ffffffff0703ffffffffffffff7f80f0cc86a63700000000000000000100112233445566778899aabbccddeeff02ffeeddccbbaa99887766554433221100000000000000000000000000000000000201ac02",
-        "0101ffffffff0701030500000000000000ffffffffffff3f",
-        "0102ffffffff070900",
-        "0103ffffffff0701040e7075626c69632ec39c726c617562f0a20401",
-        "0104ffffffff07",
-        "0105ffffffff07",
+        "0200ffffffff0703ffffffffffffff7f80f0cc86a6370000000000000000040100112233445566778899aabbccddeeff02ffeeddccbbaa99887766554433221100000000000000000000000000000000000201ac02",
+        "0206ffffffff0703020700000000000000ffffffffffffff7f0100112233445566778899aabbccddeeff01ffeeddccbbaa9988776655443322110001ac02",
+        "0201ffffffff0701030500000000000000ffffffffffff3f",
+        "0202ffffffff070900",
+        "0203ffffffff0701040e7075626c69632ec39c726c617562f0a20401",
+        "0204ffffffff07",
+        "0205ffffffff07",
       ]
     `);
   });

@@ -19,12 +19,12 @@ import { unreachable } from '@sluice/errors';
 import type { WakeUp } from '../port.ts';
 
 /** Another version is not understood and dropped: wake-ups are hints. */
-const WAKE_UP_VERSION = 1;
+const WAKE_UP_VERSION = 2;
 const ID_BYTES = 16;
 /** `schema.table`, two names of NAMEDATALEN with room to spare. Bytes. */
 const TABLE_BYTES_MAX = 2_049;
 
-const kinds = ['checkpoint', 'applied', 'gap', 'snapshot-part', 'streams', 'project'] as const;
+const kinds = ['checkpoint', 'applied', 'gap', 'snapshot-part', 'streams', 'project', 'changed'] as const;
 const outcomes = ['applied', 'refused'] as const;
 
 /** A wake-up as bytes: u8 version, u8 kind, then varints, little-endian u64s, and ids of 16 bytes. */
@@ -35,6 +35,9 @@ export function writeWakeUp(out: ByteWriter, wakeUp: WakeUp): void {
   switch (wakeUp.kind) {
     case 'checkpoint':
       writeCheckpoint(out, wakeUp);
+      return;
+    case 'changed':
+      writeChanged(out, wakeUp);
       return;
     case 'applied':
       out.varint(wakeUp.epoch);
@@ -74,6 +77,8 @@ function readKind(kind: WakeUp['kind'] | undefined, reader: ByteReader): WakeUp 
   switch (kind) {
     case 'checkpoint':
       return { kind, project, ...readCheckpoint(reader) };
+    case 'changed':
+      return { kind, project, ...readChanged(reader) };
     case 'applied': {
       const [epoch, shard] = [inRange(parseEpoch, reader.varint()), reader.varint()];
       const [lsn, seq] = [readLsn(reader), reader.varint()];
@@ -100,15 +105,14 @@ type CheckpointNews = Extract<WakeUp, { kind: 'checkpoint' }>;
 
 function writeCheckpoint(
   out: ByteWriter,
-  { checkpoint, previousLsn, buckets, lookups, truncated }: CheckpointNews,
+  { checkpoint, previousLsn, shards, buckets, lookups, truncated }: CheckpointNews,
 ): void {
   out.varint(checkpoint.epoch);
   out.u64(checkpoint.lsn);
   out.varint(checkpoint.committedAtMs);
   out.u64(previousLsn);
-  writeIds(out, buckets);
-  writeIds(out, lookups);
-  writeNumbers(out, truncated);
+  out.varint(shards);
+  writeNames(out, { buckets, lookups, truncated });
 }
 function readCheckpoint(reader: ByteReader): Omit<CheckpointNews, 'kind' | 'project'> {
   const checkpoint: Checkpoint = {
@@ -116,9 +120,32 @@ function readCheckpoint(reader: ByteReader): Omit<CheckpointNews, 'kind' | 'proj
     lsn: readLsn(reader),
     committedAtMs: reader.varint(),
   };
+  return { checkpoint, previousLsn: readLsn(reader), shards: reader.varint(), ...readNames(reader) };
+}
+
+type ChangedNews = Extract<WakeUp, { kind: 'changed' }>;
+
+function writeChanged(out: ByteWriter, { epoch, shard, after, through, ...names }: ChangedNews): void {
+  out.varint(epoch);
+  out.varint(shard);
+  out.u64(after);
+  out.u64(through);
+  writeNames(out, names);
+}
+function readChanged(reader: ByteReader): Omit<ChangedNews, 'kind' | 'project'> {
+  const [epoch, shard] = [inRange(parseEpoch, reader.varint()), reader.varint()];
+  return { epoch, shard, after: readLsn(reader), through: readLsn(reader), ...readNames(reader) };
+}
+
+type Names = Pick<ChangedNews, 'buckets' | 'lookups' | 'truncated'>;
+
+function writeNames(out: ByteWriter, { buckets, lookups, truncated }: Names): void {
+  writeIds(out, buckets);
+  writeIds(out, lookups);
+  writeNumbers(out, truncated);
+}
+function readNames(reader: ByteReader): Names {
   return {
-    checkpoint,
-    previousLsn: readLsn(reader),
     buckets: readIds(reader) as BucketId[], // Any 16 bytes are an id.
     lookups: readIds(reader) as LookupId[],
     truncated: readNumbers(reader),

@@ -1,53 +1,99 @@
-import type { BucketId, Checkpoint, LookupId, Lsn, ProjectId, StreamNo } from '@sluice/domain';
+import type { FrameCommit } from '@sluice/bucket-store';
+import {
+  type BucketId,
+  type Checkpoint,
+  comparePositions,
+  isBarrier,
+  type LookupId,
+  type Lsn,
+  type Position,
+  type ProjectId,
+  type StreamNo,
+} from '@sluice/domain';
 import type { WakeUps } from '@sluice/op-queue';
 import type { FrameResult } from './evaluate-frame.ts';
 
-/** Names remembered between two checkpoints; past it the rest is not named, and sessions find it by polling. */
-const NAMES_MAX = 200_000;
-/** Names in one wake-up. */
-const NAMES_PER_WAKE_UP = 10_000;
+/** Names of one kind in one wake-up; when more changed, everybody looks at everything. */
+const NAMES_MAX = 10_000;
 
-/** Collects what frames changed until the checkpoint that makes it readable, and tells it then. */
+/**
+ * Collects what a shard's frames changed and tells it, with the stretch of the stream for which nothing is missing. What
+ * another worker applied, or this one before it was started anew, is not known: then a stretch begins behind it, and who was
+ * further back looks at everything.
+ */
 export class Announcements {
   private readonly project: ProjectId;
+  private readonly shard: number;
   private readonly wakeUps: WakeUps;
   private readonly buckets = new Set<BucketId>();
   private readonly lookups = new Set<LookupId>();
   private readonly truncated = new Set<StreamNo>();
+  /** The names are those of (from, upTo]. */
+  private from = 0n as Lsn;
+  private upTo: Position | undefined;
 
-  constructor(project: ProjectId, wakeUps: WakeUps) {
-    this.project = project;
-    this.wakeUps = wakeUps;
+  constructor(of: { readonly project: ProjectId; readonly shard: number; readonly wakeUps: WakeUps }) {
+    this.project = of.project;
+    this.shard = of.shard;
+    this.wakeUps = of.wakeUps;
   }
 
-  /** Must be called before the frame's result is released. */
-  collect(result: FrameResult): void {
-    for (const { bucket } of result.chunks) if (this.buckets.size < NAMES_MAX) this.buckets.add(bucket);
-    for (const { lookup } of result.memberships) if (this.lookups.size < NAMES_MAX) this.lookups.add(lookup);
+  /** Adds what a commit changes. Must be called before the result is released. */
+  collect({ appliedBefore: before, end }: FrameCommit, result: FrameResult): void {
+    if (this.upTo === undefined || comparePositions(before, this.upTo) !== 0) {
+      // Inside a transaction its beginning is missing.
+      this.clear(isBarrier(before) ? before.lsn : end.lsn);
+      this.upTo = before;
+    }
+    for (const { bucket } of result.chunks) this.buckets.add(bucket);
+    for (const { lookup } of result.memberships) this.lookups.add(lookup);
     for (const { stream } of result.truncates) this.truncated.add(stream);
+    if (this.buckets.size > NAMES_MAX || this.lookups.size > NAMES_MAX) this.clear(end.lsn);
   }
 
-  /** Tells the checkpoint with everything collected; long lists take several wake-ups of the same checkpoint. */
-  checkpoint(checkpoint: Checkpoint, previousLsn: Lsn): void {
-    const buckets = [...this.buckets];
-    const lookups = [...this.lookups];
-    const truncated = [...this.truncated];
+  /** The frame that was collected last is applied. */
+  applied(end: Position): void {
+    this.upTo = end;
+  }
+
+  /** Of several shards each tells its part, before the store has it: whoever completes the checkpoint knows only its own. */
+  tellPart(epoch: Checkpoint['epoch'], through: Lsn): void {
+    const { project, shard, from: after } = this;
+    this.wakeUps.publish({ kind: 'changed', project, epoch, shard, after, through, ...this.names() });
+  }
+  /** The part that was told is applied. */
+  partApplied(through: Lsn): void {
+    this.clear(through);
+  }
+
+  /** Tells a checkpoint that every shard has reached; of a single shard with everything that changed. */
+  checkpoint(checkpoint: Checkpoint, previousLsn: Lsn, shards: number): void {
+    const { project } = this;
+    if (shards > 1) {
+      const none = { buckets: [], lookups: [], truncated: [] };
+      this.wakeUps.publish({ kind: 'checkpoint', project, checkpoint, previousLsn, shards, ...none });
+      return;
+    }
+    const since = this.from > previousLsn ? this.from : previousLsn;
+    this.wakeUps.publish({
+      kind: 'checkpoint',
+      project,
+      checkpoint,
+      previousLsn: since,
+      shards,
+      ...this.names(),
+    });
+    this.clear(checkpoint.lsn);
+  }
+
+  private names(): { buckets: BucketId[]; lookups: LookupId[]; truncated: StreamNo[] } {
+    return { buckets: [...this.buckets], lookups: [...this.lookups], truncated: [...this.truncated] };
+  }
+
+  private clear(from: Lsn): void {
     this.buckets.clear();
     this.lookups.clear();
     this.truncated.clear();
-    const count = Math.max(1, Math.ceil(Math.max(buckets.length, lookups.length) / NAMES_PER_WAKE_UP));
-    for (let i = 0; i < count; i++) {
-      const from = i * NAMES_PER_WAKE_UP;
-      const to = from + NAMES_PER_WAKE_UP;
-      this.wakeUps.publish({
-        kind: 'checkpoint',
-        project: this.project,
-        checkpoint,
-        previousLsn,
-        buckets: buckets.slice(from, to),
-        lookups: lookups.slice(from, to),
-        truncated: i === 0 ? truncated : [],
-      });
-    }
+    this.from = from;
   }
 }

@@ -8,6 +8,9 @@ export interface EpochState {
   /** How far the shard is applied. */
   applied: Position;
   readonly held: boolean;
+  readonly mapVersion: number;
+  /** Shards among which the epoch's rows are divided. */
+  readonly shards: number;
   readonly evaluator: FrameEvaluator;
   /** The streams in use, and how far they are copied. */
   readonly streamsKey: string;
@@ -34,6 +37,8 @@ export async function loadEpoch(
     epoch: of.epoch,
     applied: shard.applied,
     held: record.held,
+    mapVersion: record.mapVersion,
+    shards: record.shards.length,
     evaluator: of.known?.streamsKey === streamsKey ? of.known.evaluator : createFrameEvaluator(streams),
     streamsKey,
   };

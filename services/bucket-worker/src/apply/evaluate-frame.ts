@@ -12,7 +12,9 @@ import { AppError, assert } from '@sluice/errors';
 import {
   type Frame,
   forEachRecord,
+  RECORD_ORDINAL,
   RECORD_TRANSACTION,
+  readOrdinalRecord,
   readTransactionRecord,
   type SnapshotFrame,
   type StreamFrame,
@@ -139,6 +141,7 @@ class Evaluator implements FrameEvaluator {
     forEachRecord(src, view, (kind, start, end) => {
       if (kind === MESSAGE.insert || kind === MESSAGE.update || kind === MESSAGE.delete)
         this.readRow(src, view, start, end);
+      else if (kind === RECORD_ORDINAL) this.skipTo(readOrdinalRecord(view, start, end));
       else if (kind === RECORD_TRANSACTION) this.beginTransaction(src, start, end, appliedBefore);
       else if (kind === MESSAGE.relation) this.readRelation(src, view, start, end);
       else if (kind === MESSAGE.truncate) this.readTruncate(src, view, start, end);
@@ -191,6 +194,12 @@ class Evaluator implements FrameEvaluator {
     this.ordinal = ordinal;
     this.appliedOrdinal = appliedOrdinalOf(commitLsn, applied);
     for (const state of this.states) state.isActive = commitLsn > state.activatedAt;
+  }
+
+  /** Rows in between are other shards'. */
+  private skipTo(ordinal: number): void {
+    if (this.ordinal === 0 || ordinal < this.ordinal) throw new MalformedBytesError('ordinals go up in a transaction');
+    this.ordinal = ordinal;
   }
 
   private readRelation(src: Uint8Array, view: DataView, start: number, end: number): void {

@@ -1,8 +1,9 @@
-import type { ApplyOutcome, BucketStore } from '@sluice/bucket-store';
+import type { ApplyOutcome, BucketStore, FrameCommit } from '@sluice/bucket-store';
 import {
   type Clock,
   comparePositions,
   type Epoch,
+  isBarrier,
   type Position,
   type ProjectId,
   type ShardLeaseToken,
@@ -70,7 +71,7 @@ export class ShardApplier {
   constructor(options: ShardApplierOptions, signal: AbortSignal) {
     this.options = options;
     this.signal = signal;
-    this.announcements = new Announcements(options.project, options.wakeUps);
+    this.announcements = new Announcements(options);
     this.gaps = new GapReports(options);
     this.schemaWait = new SchemaWait(options, signal);
     this.rowStates = new RowStateReader(options);
@@ -151,7 +152,7 @@ export class ShardApplier {
     let evaluated = prepared;
     try {
       for (let attempt = 0; attempt < EVALUATIONS_MAX; ) {
-        if (this.isStale || this.state?.epoch !== frame.epoch) await this.reload(frame.epoch);
+        if (this.isStale || !isStateFor(this.state, frame)) await this.reload(frame.epoch);
         const { state } = this;
         if (!state) return this.drop(taken);
         if (frame.kind === 'stream' && comparePositions(frame.end, state.applied) <= 0) return taken.done();
@@ -209,6 +210,9 @@ export class ShardApplier {
     const { state, before, result } = evaluated;
     const begunMs = clock.monotonicMs();
     const commit = frameCommit(frame, shardLeaseToken, { streams: state.evaluator.streams, before, result });
+    this.announcements.collect(commit, result);
+    const isPart = state.shards > 1 && isBarrier(commit.end);
+    if (isPart) this.announcements.tellPart(frame.epoch, commit.end.lsn);
     const outcome = await this.untilAnswered(() => commitOutcome(store.applyFrame(commit)));
     switch (outcome.kind) {
       case 'fenced':
@@ -229,23 +233,24 @@ export class ShardApplier {
         return unreachable(outcome);
     }
     this.schemaWait.reset();
-    this.announcements.collect(result);
+    this.announcements.applied(commit.end);
+    if (isPart) this.announcements.partApplied(commit.end.lsn);
     if (!result.end) taken.done();
     events.applied({ rows: result.rows, chunks: result.chunks.length, durationMs: clock.monotonicMs() - begunMs });
     events.issues(project, result.issues);
-    await this.announce(frame, commit.end, outcome);
+    await this.announce(commit, state.shards, outcome);
     return result.end ? 'piece' : 'ended';
   }
 
-  private async announce(frame: StreamFrame, end: Position, outcome: ApplyOutcome): Promise<void> {
+  private async announce({ epoch, prev, end }: FrameCommit, shards: number, outcome: ApplyOutcome): Promise<void> {
     const { project, shard, wakeUps, store } = this.options;
-    wakeUps.publish({ kind: 'applied', project, epoch: frame.epoch, shard, position: end });
+    wakeUps.publish({ kind: 'applied', project, epoch, shard, position: end });
     if (outcome.kind === 'applied') {
-      if (outcome.checkpoint) this.announcements.checkpoint(outcome.checkpoint, outcome.previousLsn);
+      if (outcome.checkpoint) this.announcements.checkpoint(outcome.checkpoint, outcome.previousLsn, shards);
       return;
     }
     const checkpoint = await this.untilAnswered(() => store.readCheckpoint(project));
-    if (checkpoint?.epoch === frame.epoch) this.announcements.checkpoint(checkpoint, frame.prev.lsn);
+    if (checkpoint?.epoch === epoch) this.announcements.checkpoint(checkpoint, prev.lsn, shards);
   }
 
   private async commitSnapshot(
@@ -328,6 +333,11 @@ class Deferred<T> {
 /** Whether the frame goes on from the position: it does not begin beyond it, and ends beyond it. */
 function isNext(frame: StreamFrame, applied: Position): boolean {
   return comparePositions(frame.prev, applied) <= 0 && comparePositions(frame.end, applied) > 0;
+}
+
+/** A state of another shard map may not know how many shards there are. */
+function isStateFor(state: EpochState | undefined, frame: Frame): boolean {
+  return state?.epoch === frame.epoch && (frame.kind === 'snapshot' || state.mapVersion === frame.mapVersion);
 }
 
 function isOf(evaluated: Evaluated, state: EpochState, revision: bigint | undefined): boolean {

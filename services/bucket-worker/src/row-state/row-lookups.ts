@@ -1,5 +1,11 @@
 import { comparePositions, type Lsn, MalformedBytesError, type Position, SEQ_PER_ORDINAL } from '@sluice/domain';
-import { forEachRecord, RECORD_TRANSACTION, readTransactionRecord } from '@sluice/op-queue';
+import {
+  forEachRecord,
+  RECORD_ORDINAL,
+  RECORD_TRANSACTION,
+  readOrdinalRecord,
+  readTransactionRecord,
+} from '@sluice/op-queue';
 import { fillUnchangedKey, fillUnchangedToast, MESSAGE, OLD, type RowMessage, readRowMessage } from '@sluice/pgoutput';
 import type { TrackedTable } from './tracked-table.ts';
 
@@ -46,6 +52,8 @@ export function rowLookups(
       trackedByOid.set(oid, tracked);
     } else if (record === RECORD_TRANSACTION) {
       ({ commitLsn: lsn, ordinal } = readTransactionRecord(changes, start, end));
+    } else if (record === RECORD_ORDINAL) {
+      ordinal = readOrdinalRecord(view, start, end);
     } else {
       const before = { lsn, seq: ordinal * SEQ_PER_ORDINAL - 1 };
       ordinal++;

@@ -3,6 +3,7 @@ import { type Checkpoint, type Clock, compareCheckpoints, type Lsn, type Project
 import type { WakeUp, WakeUps } from '@sluice/op-queue';
 import type { Served, ServedStream, SourceMessage, Step, StoreReads } from '../model.ts';
 import { generationsOf, isSameGenerations, servedAt } from './served.ts';
+import { type Changes, ShardChanges } from './shard-changes.ts';
 import { Subscribers } from './subscribers.ts';
 
 /** Announcements kept while the streams are read; dropping one only costs a full look. */
@@ -49,6 +50,7 @@ export class ProjectWatch {
   private streamsReadAt: Lsn | undefined;
   /** Checkpoints that were announced while the streams were being read. */
   private waiting: CheckpointNews[] = [];
+  private readonly changes = new ShardChanges();
 
   constructor(options: WatchOptions) {
     this.options = options;
@@ -117,6 +119,9 @@ export class ProjectWatch {
         if (!this.refreshing) this.onCheckpoint(wakeUp);
         else if (this.waiting.push(wakeUp) > WAITING_MAX) this.waiting.shift();
         break;
+      case 'changed':
+        this.changes.note(wakeUp);
+        break;
       case 'streams':
         void this.refresh();
         break;
@@ -139,24 +144,27 @@ export class ProjectWatch {
     }
     if (compareCheckpoints(news.checkpoint, before.checkpoint) <= 0) return;
     const { lsn } = news.checkpoint;
+    const changes = this.changesOf(news, before.checkpoint.lsn);
     const served = servedAt(this.options.project, news.checkpoint, before.generations, before);
     this.served = served;
-    if (news.previousLsn > before.checkpoint.lsn || served.streams !== before.streams) {
+    if (changes === undefined || served.streams !== before.streams) {
       this.options.onGap(lsn);
       this.subscribers.recordGap(lsn);
       this.subscribers.wakeAll();
       return;
     }
-    const step: Step = {
-      after: before.checkpoint.lsn,
-      lsn,
-      buckets: new Set(news.buckets),
-      lookups: new Set(news.lookups),
-      truncated: new Set(news.truncated),
-    };
+    const step: Step = { after: before.checkpoint.lsn, lsn, ...changes };
     this.options.onStep(step);
     this.subscribers.record(step);
     this.subscribers.wakeAffected(step);
+  }
+
+  /** What changed since `after`; undefined when that was not told in full. */
+  private changesOf(news: CheckpointNews, after: Lsn): Changes | undefined {
+    const { epoch, lsn } = news.checkpoint;
+    if (news.shards > 1) return this.changes.take(epoch, news.shards, { after, through: lsn });
+    if (news.previousLsn > after) return undefined;
+    return { buckets: new Set(news.buckets), lookups: new Set(news.lookups), truncated: new Set(news.truncated) };
   }
 
   private schedulePoll(): void {

@@ -183,6 +183,7 @@ export class ModelSource {
         project,
         checkpoint,
         previousLsn,
+        shards: 1,
         buckets: [...draft.buckets.keys()],
         lookups: [...new Set(draft.memberships.map((write) => write.lookup))],
         truncated: draft.truncates.map((truncate) => truncate.stream),

@@ -1,7 +1,8 @@
-import { ByteWriter } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import {
+  deleteFromTuple,
   fillUnchangedToast,
+  insertFromTuple,
   MESSAGE,
   OLD,
   RowMessage,
@@ -19,7 +20,6 @@ export type LimitedRow =
 
 const WHOLE: LimitedRow = { kind: 'whole' };
 const NOTHING: LimitedRow = { kind: 'nothing' };
-const NEW_TUPLE = 0x4e; // N
 /** Kind and OID. */
 const HEAD_BYTES = 5;
 /** Kind byte of a column, and its length when it has a value. */
@@ -46,8 +46,8 @@ export function limitRow(
   const hasOld = row.kind !== MESSAGE.insert && tupleBytes(row.old) <= rowBytesMax;
   const hasNew = row.kind !== MESSAGE.delete && tupleBytes(row.new) <= rowBytesMax;
   if (hasOld === (row.kind !== MESSAGE.insert) && hasNew === (row.kind !== MESSAGE.delete)) return WHOLE;
-  if (hasOld) return { kind: 'replaced', message: deleteMessage(source, row.relationOid, row.old) };
-  if (hasNew) return { kind: 'replaced', message: insertMessage(source, row.relationOid, row.new) };
+  if (hasOld) return { kind: 'replaced', message: deleteFromTuple(source, row.relationOid, OLD.full, row.old) };
+  if (hasNew) return { kind: 'replaced', message: insertFromTuple(source, row.relationOid, row.new) };
   return NOTHING;
 }
 
@@ -58,7 +58,7 @@ export function limitRow(
 function limitKeyed(source: Uint8Array, row: RowMessage, rowBytesMax: number): LimitedRow {
   if (row.kind === MESSAGE.delete || tupleBytes(row.new) <= rowBytesMax) return WHOLE;
   const key = row.oldKind === OLD.key ? row.old : keyAmong(row.new);
-  return { kind: 'replaced', message: rowMessage(MESSAGE.delete, OLD.key, source, row.relationOid, key) };
+  return { kind: 'replaced', message: deleteFromTuple(source, row.relationOid, OLD.key, key) };
 }
 
 /** The tuple without its large values: an index, and so a key, has none. */
@@ -90,7 +90,7 @@ export function limitRowByPrefix(prefix: Uint8Array, rowBytesMax: number): Limit
   if (kind === MESSAGE.update && prefix[HEAD_BYTES] === OLD.full && isComplete(prefix, view, old)) {
     // All the rest is the new row, which is too large whatever it says.
     if (tupleBytes(old) <= rowBytesMax) {
-      return { kind: 'replaced', message: deleteMessage(prefix, view.getUint32(1), old) };
+      return { kind: 'replaced', message: deleteFromTuple(prefix, view.getUint32(1), OLD.full, old) };
     }
   }
   // The old row is too large, and the new one, or what it leaves unchanged, was not kept.
@@ -114,35 +114,4 @@ function tupleBytes(tuple: TupleSlots): number {
       tuple.kind[i] === SLOT.text ? VALUE_BYTES + (tuple.end[i] as number) - (tuple.start[i] as number) : COLUMN_BYTES;
   }
   return bytes;
-}
-
-function insertMessage(source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
-  return rowMessage(MESSAGE.insert, NEW_TUPLE, source, oid, tuple);
-}
-function deleteMessage(source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
-  return rowMessage(MESSAGE.delete, OLD.full, source, oid, tuple);
-}
-function rowMessage(kind: number, tag: number, source: Uint8Array, oid: number, tuple: TupleSlots): Uint8Array {
-  const out = new ByteWriter(tupleBytes(tuple) + 16);
-  out.u8(kind);
-  appendU32(out, oid);
-  out.u8(tag);
-  out.u8(tuple.count >>> 8);
-  out.u8(tuple.count & 0xff);
-  for (let i = 0; i < tuple.count; i++) {
-    out.u8(tuple.kind[i] as number);
-    if (tuple.kind[i] !== SLOT.text) continue;
-    const start = tuple.start[i] as number;
-    const end = tuple.end[i] as number;
-    appendU32(out, end - start);
-    out.raw(source, start, end);
-  }
-  return out.take();
-}
-
-/** Postgres counts big endian. */
-function appendU32(out: ByteWriter, value: number): void {
-  out.reserve(4);
-  out.view.setInt32(out.length, value);
-  out.length += 4;
 }
