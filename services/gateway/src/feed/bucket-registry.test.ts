@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { BucketRegistry, versionAt } from './bucket-registry.ts';
 
 const lsn = (n: number): Lsn => BigInt(n) as Lsn;
-const bucket = (n: number): BucketId => n.toString(16).padStart(32, '0') as BucketId;
+const bucket = (n: number): BucketId => n.toString(16).padStart(7, '0').padEnd(32, '0') as BucketId;
 const ref = (n: number) => ({ stream: 1 as StreamNo, bucket: bucket(n) });
 
 describe('known buckets', () => {
