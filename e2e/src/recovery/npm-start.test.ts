@@ -108,6 +108,7 @@ describe('npm start', () => {
     await first.prints(/demo project: (snapshot|slot|publication)/i);
     await first.killAll();
     await start();
+    expect(tree.output).toContain('queues: a Redis of our own');
     await query(addresses.tenantDatabase, AUTH_SQL);
     for (const user of USERS) await connect(user);
     await expectEqual();

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { waitFor } from '@sluice/testkit';
+import { testConfig, waitFor } from '@sluice/testkit';
 
 const MAIN = path.resolve(import.meta.dirname, '../../../services/all-in-one/dist/main.js');
 const READY_MS = 90_000;
@@ -14,7 +14,7 @@ export interface TreeOptions {
   readonly changesPerSecond: number;
 }
 
-/** What `npm start` runs: one process with embedded Postgres servers below it. */
+/** What `npm start` runs: one process with embedded Postgres servers and a Redis below it. */
 export class SluiceTree implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
@@ -29,6 +29,8 @@ export class SluiceTree implements AsyncDisposable {
         SLUICE_GATEWAY_PORT: String(ports.gateway),
         SLUICE_CONTROL_PLANE_PORT: String(ports.controlPlane),
         SLUICE_DEMO_CHANGES_PER_SECOND: String(changesPerSecond),
+        // As scripts/start.mjs finds it.
+        SLUICE_REDIS_SERVER: testConfig().redisServer ?? '',
       },
     });
     this.#exited = once(this.#child, 'exit').then(([code]) => (typeof code === 'number' ? code : undefined));
@@ -64,7 +66,7 @@ export class SluiceTree implements AsyncDisposable {
   /** Ends every process of the tree at the same moment, as a power cut would. */
   async killAll(): Promise<void> {
     const pids = await this.processes();
-    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    for (const pid of pids) killIfThere(pid);
     await this.#exited;
     await allGone(pids);
   }
@@ -85,6 +87,15 @@ export class SluiceTree implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await this.killAll();
+  }
+}
+
+/** Some end by themselves as soon as the one above them is gone. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
   }
 }
 
