@@ -1,6 +1,6 @@
 import { createDataPlane, type DataPlane } from '@sluice/all-in-one';
 import { type ProjectId, parseProjectId } from '@sluice/domain';
-import { AppError } from '@sluice/errors';
+import { AppError, isAppError } from '@sluice/errors';
 import { defaultGatewayConfig } from '@sluice/gateway';
 import type { Tuning } from '@sluice/replicator';
 import { createLogger, systemClock } from '@sluice/telemetry';
@@ -105,7 +105,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     async removeTenant(tenant) {
       await dataPlane.stopProject(tenant.project);
       await tenant[Symbol.asyncDispose]();
-      await dataPlane.store.eraseProject(tenant.project);
+      await eraseProject(dataPlane.store, tenant.project);
       tenants.delete(tenant.project);
     },
     async restart() {
@@ -142,4 +142,14 @@ function directoryEntry(tenant: Tenant | undefined): DirectoryEntry {
       keys: { kind: 'hs256', secret: tenant.tokenSecret },
     },
   };
+}
+
+/** Begins again when another history killed the store's session in the middle. */
+async function eraseProject(store: DataPlane['store'], project: ProjectId): Promise<void> {
+  try {
+    await store.eraseProject(project);
+  } catch (error) {
+    if (!isAppError(error, 'STORE_UNAVAILABLE')) throw error;
+    await eraseProject(store, project);
+  }
 }
