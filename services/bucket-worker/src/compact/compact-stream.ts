@@ -1,14 +1,16 @@
 import type {
   BucketStore,
   ChunkOutline,
+  ChunkKey as ChunkRef,
   CompactionToken,
   Floors,
   StoredChunk,
   StreamRecord,
 } from '@sluice/bucket-store';
 import type { BucketId, Lsn, ProjectId } from '@sluice/domain';
+import { OP_REMOVE } from '@sluice/protocol';
 import { chooseFold } from './choose-fold.ts';
-import { foldChunks } from './fold-chunks.ts';
+import { type FoldOptions, foldChunks } from './fold-chunks.ts';
 import { openChunk, tightChunk } from './payload-codec.ts';
 
 export interface StreamPass {
@@ -133,24 +135,44 @@ const NEWER_KEYS_MAX = 500_000;
 
 /**
  * A bucket that is too large to hold, from its newest chunks to its oldest, some at a time: each part is left without the
- * rows that a newer part has. Only the last part begins the bucket; a remove in another part goes when no older part has
- * its row, which is known at the end.
+ * rows that a newer part has. Whether a remove stands alone is known at the end; then those that do, and may go, go.
  */
 async function* foldLarge(pass: StreamPass, run: Run): AsyncGenerator<CompactionStep> {
   const newerKeys = new Set<string>();
-  const parts = partsOf(run.chunks, pass.bytesMax).reverse();
+  const through = dropRemovesThrough(pass, run.isPrefix);
+  /** Removes that no older op was seen of, with the part that holds them. */
+  const partByBareKey = new Map<string, number>();
+  const parts: (readonly ChunkRef[])[] = partsOf(run.chunks, pass.bytesMax).reverse();
   for (const [i, chunks] of parts.entries()) {
-    const stored = await read(pass, chunks);
-    const isOldest = run.isPrefix && i === parts.length - 1;
     const keys = newerKeys.size < NEWER_KEYS_MAX ? newerKeys : new Set(newerKeys);
-    const result = foldChunks(
-      chunks.map((outline) => openChunk(stored.get(keyOf(outline)) as StoredChunk)),
-      { newerKeys: keys, dropRemovesThrough: dropRemovesThrough(pass, isOldest) },
-    );
-    yield result.isChanged
-      ? await replace(pass, chunks, result.chunks.map(tightChunk), result.opsDropped)
-      : { ...NO_STEP };
+    const onOp: FoldOptions['onOp'] = ({ key, kind, lsn }) => {
+      partByBareKey.delete(key);
+      const mayGo = through !== undefined && kind === OP_REMOVE && lsn <= through && !keys.has(key);
+      if (mayGo && partByBareKey.size < NEWER_KEYS_MAX) partByBareKey.set(key, i);
+    };
+    const folded = await foldPart(pass, chunks, { newerKeys: keys, dropRemovesThrough: undefined, onOp });
+    parts[i] = folded.chunks;
+    yield folded.step;
   }
+  const bareKeys = new Set(partByBareKey.keys());
+  for (const i of new Set(partByBareKey.values())) {
+    const options = { newerKeys: new Set<string>(), dropRemovesThrough: undefined, bareKeys };
+    yield (await foldPart(pass, parts[i] ?? [], options)).step;
+  }
+}
+
+async function foldPart(
+  pass: StreamPass,
+  chunks: readonly ChunkRef[],
+  options: FoldOptions,
+): Promise<{ chunks: readonly ChunkRef[]; step: CompactionStep }> {
+  const stored = await read(pass, chunks);
+  const input = chunks.map((ref) => openChunk(stored.get(keyOf(ref)) as StoredChunk));
+  const result = foldChunks(input, options);
+  if (!result.isChanged) return { chunks, step: NO_STEP };
+  const step = await replace(pass, chunks, result.chunks.map(tightChunk), result.opsDropped);
+  // Without their content, which may be large.
+  return { chunks: result.chunks.map(({ bucket, position, part }) => ({ bucket, position, part })), step };
 }
 
 function partsOf(chunks: readonly ChunkOutline[], bytesMax: number): ChunkOutline[][] {
@@ -167,14 +189,14 @@ function partsOf(chunks: readonly ChunkOutline[], bytesMax: number): ChunkOutlin
   return parts;
 }
 
-async function read(pass: StreamPass, keys: readonly ChunkOutline[]): Promise<Map<string, StoredChunk>> {
+async function read(pass: StreamPass, keys: readonly ChunkRef[]): Promise<Map<string, StoredChunk>> {
   const chunks = await pass.store.readExactChunks(pass.project, pass.stream, keys);
   return new Map(chunks.map((chunk) => [keyOf(chunk), chunk]));
 }
 
 async function replace(
   pass: StreamPass,
-  remove: readonly ChunkOutline[],
+  remove: readonly ChunkRef[],
   add: readonly StoredChunk[],
   opsDropped: number,
 ): Promise<CompactionStep> {

@@ -49,10 +49,10 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
       return count;
     };
     /** Passes while time goes by: a floor is a checkpoint that an earlier pass noted. */
-    const passes = async (history: RecordedHistory, ageMs: number): Promise<void> => {
+    const passes = async (history: RecordedHistory, ageMs: number, bytesMax = settings.bytesMax): Promise<void> => {
       for (const end = history.at + ageMs; history.at <= end; ) {
         for (let i = 0; i < 4; i++) await history.commit(new Map());
-        await pass(history);
+        await pass(history, { bytesMax });
       }
     };
     const floorsOf = async (history: RecordedHistory, readableMs = settings.readableMs) => {
@@ -178,42 +178,48 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
       await expect(history.reductionAt(pinned.at)).rejects.toMatchObject({ code: 'STORE_CHECKPOINT_GONE' });
     });
 
-    test('what was changed or deleted is physically gone after the retention and two passes, its key too', async () => {
-      const history = await begun(seededRandom());
-      const { project } = history.driver;
-      const secrets = { old: 'changed-value', gone: 'deleted-value' };
-      const key = 1_234_567_890;
-      await history.commit(
-        new Map([
-          [
-            1,
+    test.each([
+      { name: 'in one step', bytesMax: 1 << 20 },
+      { name: 'of a bucket too large for one step', bytesMax: 1 },
+    ])(
+      'what was changed or deleted is physically gone after the retention and two passes, its key too, $name',
+      async ({ bytesMax }) => {
+        const history = await begun(seededRandom());
+        const { project } = history.driver;
+        const secrets = { old: 'changed-value', gone: 'deleted-value' };
+        const key = 1_234_567_890;
+        await history.commit(
+          new Map([
             [
-              { key: 1, text: secrets.old },
-              { key, text: secrets.gone },
+              1,
+              [
+                { key: 1, text: secrets.old },
+                { key, text: secrets.gone },
+              ],
             ],
-          ],
-        ]),
-      );
-      await history.commit(
-        new Map([
-          [
-            1,
+          ]),
+        );
+        await history.commit(
+          new Map([
             [
-              { key: 1, text: 'kept' },
-              { key, text: undefined },
+              1,
+              [
+                { key: 1, text: 'kept' },
+                { key, text: undefined },
+              ],
             ],
-          ],
-        ]),
-      );
-      const keyBytes = Buffer.from(Int32Array.of(key).buffer).toString('latin1');
-      expect(await subject.dump(project)).toContain(secrets.old);
-      expect(await subject.dump(project)).toContain(keyBytes);
-      await passes(history, settings.retentionMs + 6 * settings.readableMs);
-      const dump = await subject.dump(project);
-      expect(dump).toContain('kept');
-      for (const text of [...Object.values(secrets), keyBytes]) expect(dump).not.toContain(text);
-      expect(plainRows(await history.reductionAt(history.at))).toEqual(plainRows(history.head.rowsByBucket));
-    });
+          ]),
+        );
+        const keyBytes = Buffer.from(Int32Array.of(key).buffer).toString('latin1');
+        expect(await subject.dump(project)).toContain(secrets.old);
+        expect(await subject.dump(project)).toContain(keyBytes);
+        await passes(history, settings.retentionMs + 6 * settings.readableMs, bytesMax);
+        const dump = await subject.dump(project);
+        expect(dump).toContain('kept');
+        for (const text of [...Object.values(secrets), keyBytes]) expect(dump).not.toContain(text);
+        expect(plainRows(await history.reductionAt(history.at))).toEqual(plainRows(history.head.rowsByBucket));
+      },
+    );
 
     test('a client that was away for less than the retention learns of what was removed long ago', async () => {
       const history = await begun(seededRandom());

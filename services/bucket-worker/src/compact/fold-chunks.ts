@@ -23,6 +23,10 @@ export interface FoldOptions {
   readonly newerKeys: Set<string>;
   /** Removes at or below it go when nothing older has their row; undefined keeps them all. Only for input that begins the bucket. */
   readonly dropRemovesThrough: Lsn | undefined;
+  /** Rows whose removes go: nothing older has them. */
+  readonly bareKeys?: ReadonlySet<string>;
+  /** Called for every op of the input, the newest chunk first. */
+  readonly onOp?: (op: Pick<ChunkOp, 'key' | 'kind' | 'lsn'>) => void;
 }
 export interface FoldResult {
   /** What takes the input's place, payloads not yet deflated. */
@@ -50,6 +54,7 @@ export function foldChunks(input: readonly OpenChunk[], options: FoldOptions): F
   let opsDropped = 0;
   const kept = input.map((open) => ({ open, ops: opsOf(open) }));
   const newest = [...kept].reverse().map(({ ops }) => {
+    for (const op of ops) options.onOp?.(op);
     const left = ops.filter((op) => !options.newerKeys.has(op.key));
     // The directory has a row once, so a chunk's own ops never hide each other.
     for (const op of ops) options.newerKeys.add(op.key);
@@ -58,7 +63,9 @@ export function foldChunks(input: readonly OpenChunk[], options: FoldOptions): F
   newest.reverse();
   const bare = bareRemoves(kept, options.dropRemovesThrough);
   for (const [i, { open, ops }] of kept.entries()) {
-    const left = (newest[i] as ChunkOp[]).filter((op) => !bare.has(op));
+    const left = (newest[i] as ChunkOp[]).filter(
+      (op) => !bare.has(op) && !(op.kind === OP_REMOVE && options.bareKeys?.has(op.key)),
+    );
     opsDropped += ops.length - left.length;
     const last = outputs.at(-1);
     if (last && (last.bytes + bytesOf(left) <= JOINED_BYTES_MAX || last.ops.length === 0)) last.join(open, left);
