@@ -1,5 +1,13 @@
 import { type BucketStore, bucketIdOf, createMemoryBucketStore, lookupIdOf } from '@sluice/bucket-store';
-import { barrierAt, type Epoch, type LeaseToken, type Lsn, type ProjectId, type StreamNo } from '@sluice/domain';
+import {
+  barrierAt,
+  type Epoch,
+  type LeaseToken,
+  type Lsn,
+  type ProjectId,
+  type ShardLeaseToken,
+  type StreamNo,
+} from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import {
   createMemoryOpQueue,
@@ -77,7 +85,7 @@ describe('bucket worker', () => {
     stream = await add();
     stop = new AbortController();
     const logger = createLogger({ service: 'test', level: 'error', clock, destination: { write: () => {} } });
-    const worker = createBucketWorker({ store: faulty.store, queue, wakeUps, clock, logger });
+    const worker = createBucketWorker({ store: faulty.store, queue, wakeUps, clock, logger, holder: 'worker' });
     running = worker.run(project, 0, stop.signal).catch((error: unknown) => error);
   });
   afterEach(async () => {
@@ -169,6 +177,35 @@ describe('bucket worker', () => {
     expect(kinds()).toEqual(['gap', 'gap']);
     await send(frame(100, 110, [item('k', 'x')]), frame(110, 120, []));
     expect(await appliedLsn()).toBe(120n);
+  });
+
+  test('L3: a worker whose shard was taken leaves its frame to the next, stops nobody, and goes on when it has the shard again', async () => {
+    await show();
+    // As a process of the same name that was started beside this one.
+    await inner.acquireShardLease(project, 0, 'worker', 1e9);
+    await send(frame(100, 110, [item('k', 'x')]));
+    expect(await appliedLsn()).toBe(100n);
+    expect((await inner.readSource(project))?.condition.state).not.toBe('stopped');
+    await send(frame(110, 120, [item('l', 'x')]));
+    expect(kinds()).toContain('gap');
+    await send(frame(100, 110, [item('k', 'x')]), frame(110, 120, [item('l', 'x')]));
+    expect(await appliedLsn()).toBe(120n);
+  });
+
+  test('L3: nothing is applied before the shard is free', async () => {
+    stop.abort();
+    await running;
+    const token = await inner.acquireShardLease(project, 0, 'other', 60_000);
+    stop = new AbortController();
+    const logger = createLogger({ service: 'test', level: 'error', clock, destination: { write: () => {} } });
+    const worker = createBucketWorker({ store: inner, queue, wakeUps, clock, logger });
+    running = worker.run(project, 0, stop.signal);
+    await send(frame(99, 100, []));
+    expect(await appliedLsn()).toBe(99n);
+    await inner.releaseShardLease(project, 0, token as ShardLeaseToken);
+    await clock.advance(15_000);
+    await send();
+    expect(await appliedLsn()).toBe(100n);
   });
 
   test('while the store does not answer nothing is skipped, and later frames wait their turn', async () => {

@@ -1,5 +1,5 @@
 import type { EpochRecord } from '@sluice/bucket-store';
-import { barrierAt, isBarrier, type LeaseToken, type Lsn, type Position, type ProjectId } from '@sluice/domain';
+import { barrierAt, delay, isBarrier, type LeaseToken, type Lsn, type Position, type ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { AssembledFrame } from '../assemble/assembler.ts';
 import type { Dependencies } from '../dependencies.ts';
@@ -16,6 +16,10 @@ export interface ShardedPublisherOptions {
   /** @throws AppError STORE_FENCED when the epoch is gone */
   readonly readEpoch: () => Promise<EpochRecord>;
 }
+
+/** Frames of one shard that are published and not applied; also bounds the barriers that the store remembers. */
+const framesInFlightMax = 1_000;
+const roomPollMs = 20;
 
 /** A change of the shard map that was asked for. */
 export interface Resharding {
@@ -78,10 +82,18 @@ export class ShardedPublisher {
   async publish(frame: AssembledFrame, signal: AbortSignal): Promise<void> {
     const { faultPoint } = this.options.dependencies;
     await faultPoint('frame assembled');
+    await this.roomInFlight(signal);
     if (this.map.shards === 1) await this.publishShare(0, frame, signal);
     else await this.publishShares(frame, signal);
     await faultPoint('frame published');
     if (this.resharding && isBarrier(frame.end)) await this.reshardAt(frame.end.lsn, this.resharding, signal);
+  }
+
+  /** Empty frames take no room in a queue: a shard that stands still must hold up the others before they pile up (L16). */
+  private async roomInFlight(signal: AbortSignal): Promise<void> {
+    const { tracker, dependencies } = this.options;
+    while (tracker.framesInFlight >= framesInFlightMax && !signal.aborted)
+      await delay(dependencies.clock, roomPollMs, signal);
   }
 
   private async publishShares(frame: AssembledFrame, signal: AbortSignal): Promise<void> {
