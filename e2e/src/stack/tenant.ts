@@ -77,25 +77,23 @@ export class Tenant implements AsyncDisposable {
     const wanted = [TICKS_STREAM, ...streams];
     this.visibleStreams = [...new Set([...this.streams, ...wanted])];
     try {
-      for (let tries = 1; ; tries++) {
-        const error = await this.#tryDeploy(wanted).then(
-          () => undefined,
-          (reason: unknown) => reason,
-        );
-        if (error === undefined) break;
-        // As the control plane's jobs do when the link to the source breaks in the middle.
-        if (!isAppError(error) || error.definition.retry !== 'retry' || tries === DEPLOY_TRIES_MAX) throw error;
-      }
+      await this.#deployInTries(wanted, DEPLOY_TRIES_MAX);
       this.streams = wanted;
     } finally {
       this.visibleStreams = this.streams;
     }
   }
 
-  async #tryDeploy(wanted: readonly StreamSpec[]): Promise<void> {
-    const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
-    this.#rulesVersion++;
-    await this.#host.deploy(this.project, rules, this.#rulesVersion);
+  /** Tries again as the control plane's jobs do when the link to the source breaks in the middle. */
+  async #deployInTries(wanted: readonly StreamSpec[], triesLeft: number): Promise<void> {
+    try {
+      const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
+      this.#rulesVersion++;
+      await this.#host.deploy(this.project, rules, this.#rulesVersion);
+    } catch (error) {
+      if (!isAppError(error) || error.definition.retry !== 'retry' || triesLeft === 1) throw error;
+      await this.#deployInTries(wanted, triesLeft - 1);
+    }
   }
 
   /** @throws AppError SCHEMA_CHANGED */
