@@ -3,7 +3,6 @@ import { AppError, InvariantError } from '@sluice/errors';
 import type { FoundRowState, RowStateKind, RowStatePage, RowStateRequest, RowStateWrite } from '../row-state.ts';
 import { int4Array, int8Array, int8ArrayOfNumbers } from './binary-array.ts';
 import type { Database } from './database.ts';
-import { lsnFromText } from './frames.ts';
 
 /** The membership number that stands for a stream's own table. */
 const OWN_TABLE = -1;
@@ -53,7 +52,7 @@ export async function readRowStates(
   const [row] = rows;
   if (!row) throw new AppError('STORE_FENCED', { internal: 'row states of a retired epoch' });
   return {
-    applied: { lsn: lsnFromText(row.applied_lsn), seq: Number(row.applied_seq) },
+    applied: { lsn: BigInt(row.applied_lsn) as Lsn, seq: Number(row.applied_seq) },
     revision: BigInt(row.revision),
     answered: row.answered,
     states: statesFromBlob(row.states),

@@ -2,8 +2,8 @@ import type { FrameCommit, RowStateChange, SnapshotCommit } from '@sluice/bucket
 import type { Lsn, Position, ShardLeaseToken, StreamNo } from '@sluice/domain';
 import { isAppError } from '@sluice/errors';
 import type { SnapshotFrame, StreamFrame } from '@sluice/op-queue';
-import { stateWrites } from '../row-state/frame-states.ts';
 import type { FrameResult } from './evaluate-frame.ts';
+import { stateWrites } from './row-state/frame-states.ts';
 
 /** The store's transaction for a frame that was evaluated for `streams` from position `before` on. */
 export function frameCommit(

@@ -21,14 +21,14 @@ import {
 } from '@sluice/op-queue';
 import { fillUnchangedToast, MESSAGE, OLD, RowMessage, readMessage, readRowMessage } from '@sluice/pgoutput';
 import { ROW_BYTES_MAX } from '@sluice/protocol';
-import { FrameStates, type KnownRows, type StateChanges } from '../row-state/frame-states.ts';
-import { type RowLookups, rowLookups } from '../row-state/row-lookups.ts';
-import { RowTracker, type TrackedChange } from '../row-state/row-tracker.ts';
-import type { ImageSource, TrackedTable } from '../row-state/tracked-table.ts';
 import { ChunkWriter } from './chunk-writer.ts';
 import { MembershipChanges } from './membership-changes.ts';
 import { type RelationBinding, RelationBindings, type SchemaMismatch } from './relation-bindings.ts';
 import { RowChanges } from './row-changes.ts';
+import { FrameStates, type KnownRows, type StateChanges } from './row-state/frame-states.ts';
+import { type RowLookups, rowLookups } from './row-state/row-lookups.ts';
+import { RowTracker, type TrackedChange } from './row-state/row-tracker.ts';
+import type { ImageSource, TrackedTable } from './row-state/tracked-table.ts';
 import { StreamState } from './stream-state.ts';
 
 /** What a frame does to the store, but for the positions that its commit names. */

@@ -8,7 +8,7 @@ import {
   canTellOldRows,
   keepsRowStates,
 } from '@sluice/sync-rules';
-import { TrackedTable } from '../row-state/tracked-table.ts';
+import { TrackedTable } from './row-state/tracked-table.ts';
 import type { StreamState } from './stream-state.ts';
 
 /** A stream that can no longer be evaluated: its table, or a membership's, is not the one it was compiled for. */

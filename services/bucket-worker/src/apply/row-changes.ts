@@ -1,8 +1,8 @@
 import { Hash64 } from '@sluice/domain';
 import { ROW_BYTES_MAX } from '@sluice/protocol';
 import type { BoundStream } from '@sluice/sync-rules';
-import type { ImageSource } from '../row-state/tracked-table.ts';
 import { OpArena } from './op-arena.ts';
+import type { ImageSource } from './row-state/tracked-table.ts';
 import type { BucketState, StreamState } from './stream-state.ts';
 
 /** Where one image of a row stands in the arena, and the buckets that it belongs to. One object is reused. */

@@ -11,15 +11,15 @@ import {
 import { assert, isAppError, unreachable } from '@sluice/errors';
 import type { Frame, SnapshotFrame, StreamFrame, TakenFrame, WakeUps } from '@sluice/op-queue';
 import type { WorkerEvents } from '../events.ts';
-import type { KnownRows } from '../row-state/frame-states.ts';
-import type { RowLookups } from '../row-state/row-lookups.ts';
-import { RowStateReader } from '../row-state/row-state-reader.ts';
 import { Announcements } from './announcements.ts';
 import { commitOutcome, frameCommit, snapshotCommit } from './commit.ts';
 import { type EpochState, loadEpoch } from './epoch-state.ts';
 import type { FrameResult } from './evaluate-frame.ts';
 import { GapReports } from './gap-reports.ts';
 import { retryStore } from './retry-store.ts';
+import type { KnownRows } from './row-state/frame-states.ts';
+import type { RowLookups } from './row-state/row-lookups.ts';
+import { RowStateReader } from './row-state/row-state-reader.ts';
 import { SchemaWait } from './schema-wait.ts';
 import { stopProject } from './stop-project.ts';
 

@@ -3,7 +3,6 @@ import { type Lsn, MalformedBytesError, type Position } from '@sluice/domain';
 import { RowMessage, readRowMessage, SLOT } from '@sluice/pgoutput';
 import { bindRow } from '@sluice/sync-rules';
 import { describe, expect, test } from 'vitest';
-import { StreamState } from '../apply/stream-state.ts';
 import {
   deleteMessage,
   type Fields,
@@ -13,7 +12,8 @@ import {
   itemsPlan,
   streamRecord,
   updateMessage,
-} from '../wal.fixture.ts';
+} from '../../wal.fixture.ts';
+import { StreamState } from '../stream-state.ts';
 import { FrameStates, type HeldState } from './frame-states.ts';
 import { RowTracker, type TrackedChange } from './row-tracker.ts';
 import { TrackedTable } from './tracked-table.ts';

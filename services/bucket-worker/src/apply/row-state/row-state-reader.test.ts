@@ -3,8 +3,8 @@ import { barrierAt, type Epoch, type LeaseToken, type Lsn, type Position, type P
 import { bindRow } from '@sluice/sync-rules';
 import { manualClock } from '@sluice/testkit';
 import { beforeEach, expect, test } from 'vitest';
-import { StreamState } from '../apply/stream-state.ts';
-import { itemColumns, itemsPlan } from '../wal.fixture.ts';
+import { itemColumns, itemsPlan } from '../../wal.fixture.ts';
+import { StreamState } from '../stream-state.ts';
 import { type HeldState, type StateChanges, stateWrites } from './frame-states.ts';
 import type { RowLookups } from './row-lookups.ts';
 import { RowStateReader } from './row-state-reader.ts';

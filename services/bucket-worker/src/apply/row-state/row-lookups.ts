@@ -31,8 +31,8 @@ export type ReadTracked = (
 ) => { readonly oid: number; readonly tracked: readonly TrackedTable[] };
 
 /**
- * The states that evaluating `changes` above the applied position takes, or undefined when none of its relations keeps any. A row that is inserted into
- * a whole stream wants none: whoever had its key before left no state.
+ * The states that evaluating `changes` above the applied position takes, or undefined when none of its relations keeps any. A
+ * row that is inserted into a whole stream wants none: whoever had its key before left no state.
  * @throws what reading the records throws
  */
 export function rowLookups(

@@ -3,7 +3,7 @@ import { ROW_STATE_KEY_MAX } from '@sluice/bucket-store';
 import { ByteWriter } from '@sluice/domain';
 import { TupleSlots } from '@sluice/pgoutput';
 import type { BoundMembership, BoundStream, RelationLike, TupleSlotsLike } from '@sluice/sync-rules';
-import type { StreamState } from '../apply/stream-state.ts';
+import type { StreamState } from '../stream-state.ts';
 import { ImageLayout, imageColumns } from './image-layout.ts';
 
 /** Where a tuple's columns stand. */
