@@ -51,6 +51,14 @@ export const configDefinition = defineConfig({
     unit: 'ms',
     meaning: 'An idle source is written a heartbeat this often, so that its WAL does not pile up.',
   },
+  SLUICE_SHARDS: {
+    type: 'integer',
+    default: 1,
+    min: 1,
+    max: 64,
+    unit: 'shards',
+    meaning: 'Shards among which the rows of a project are divided that is deployed for the first time.',
+  },
   SLUICE_COPY_SESSIONS: {
     type: 'integer',
     default: DEFAULT_TUNING.copySessions,

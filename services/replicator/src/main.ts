@@ -69,6 +69,7 @@ async function runProcess(
     sourceOf: (project) => sourceOf(directory, project),
     compileRules: async (project, catalog) => compileDeployed((await directory.activeRulesOf(project))?.yaml, catalog),
     heartbeatMs: settings.SLUICE_HEARTBEAT_MS,
+    shards: settings.SLUICE_SHARDS,
     tuning: {
       leaseTtlMs: settings.SLUICE_LEASE_TTL_MS,
       copySessions: settings.SLUICE_COPY_SESSIONS,
