@@ -28,7 +28,11 @@ export async function freshRedis(args: readonly string[] = []): Promise<FreshRed
   const fixed = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
   const start = async (): Promise<ChildProcess> => {
     const started = spawn(redisServer, [...fixed, ...args], { stdio: 'ignore' });
-    await waitFor(() => started.exitCode !== null || answersPing(port), { what: `redis-server on port ${port}` });
+    const isUp = (): boolean | Promise<boolean> => started.exitCode !== null || answersPing(port);
+    await waitFor(isUp, { what: `redis-server on port ${port}` }).catch((error: unknown) => {
+      started.kill('SIGKILL');
+      throw error;
+    });
     if (started.exitCode !== null) throw new Error(`redis-server ended with ${started.exitCode}`);
     return started;
   };
