@@ -255,7 +255,7 @@ streams:
     Object.assign(source.store, {
       renewLease: () => new Promise(() => {}),
       renewShardLease: () => new Promise(() => {}),
-      acquireShardLease: () => new Promise(() => {}),
+      acquireShardLease: async () => undefined,
     });
     const frozen = source.faults.arm('frame assembled');
     await source.sql(`insert into notes values (1, 'for the second')`);

@@ -1,11 +1,11 @@
 import type { EpochRecord } from '@sluice/bucket-store';
 import { barrierAt, delay, isBarrier, type LeaseToken, type Lsn, type Position, type ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
-import type { AssembledFrame } from '../assemble/assembler.ts';
-import type { Dependencies } from '../dependencies.ts';
-import type { ShardsTracker } from '../progress/shards-tracker.ts';
-import { type ShardMap, shardMapOf } from '../shard/shard-map.ts';
-import { ChangeSplitter } from '../shard/split-changes.ts';
+import type { AssembledFrame } from './assemble/assembler.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { ShardsTracker } from './progress/shards-tracker.ts';
+import { type ShardMap, shardMapOf } from './shard/shard-map.ts';
+import { ChangeSplitter } from './shard/split-changes.ts';
 
 export interface ShardedPublisherOptions {
   readonly dependencies: Dependencies;
