@@ -7,7 +7,7 @@ import { createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-st
 import { ByteWriter, barrierAt, Hash64, rowHash, tableSeed, writeCell } from '@sluice/domain';
 import { appendDirectoryEntry, appendOp, CODEC_STORED, OP_PUT, writeDirectoryHead } from '@sluice/protocol';
 import { systemClock } from '@sluice/telemetry';
-import pg from 'pg';
+import { query } from '@sluice/testkit';
 import { compactProject } from '../dist/compact/compact-project.js';
 
 const [url, count = '100000'] = process.argv.slice(2);
@@ -15,11 +15,12 @@ const rows = Number(count);
 const project = 1;
 const PART_ROWS = 2000;
 await migrateBucketStore(url);
-const client = new pg.Client({ connectionString: url });
-await client.connect();
 const sizes = async () => {
-  const { rows: found } = await client.query(`select relname, pg_total_relation_size(oid)::bigint as bytes from pg_class
-    where relnamespace = 'sluice_store'::regnamespace and relkind = 'r' and pg_total_relation_size(oid) > 65536`);
+  const found = await query(
+    url,
+    `select relname, pg_total_relation_size(oid)::bigint as bytes from pg_class
+    where relnamespace = 'sluice_store'::regnamespace and relkind = 'r' and pg_total_relation_size(oid) > 65536`,
+  );
   return Object.fromEntries(found.map((row) => [row.relname, Number(row.bytes)]));
 };
 
@@ -36,14 +37,18 @@ const cellsOf = (id) => [
   0,
   '2030-01-01 00:00:00.000000+00',
 ];
-await client.query(`create table source_rows (id bigint primary key, bucket integer not null, org uuid not null,
+await query(
+  url,
+  `create table source_rows (id bigint primary key, bucket integer not null, org uuid not null,
   title text not null, body text not null, author text not null, email text not null, amount bigint not null,
-  version integer not null, created_at timestamptz not null)`);
-await client.query(`insert into source_rows select i, i, md5('o' || i)::uuid, md5('t' || i), md5('b' || i) || md5('c' || i),
-  left(md5('a' || i), 12), left(md5('e' || i), 16) || '@example.com', i * 7919, 0, now() from generate_series(1, ${rows}) i`);
-const {
-  rows: [source],
-} = await client.query(`select pg_total_relation_size('source_rows')::bigint as bytes`);
+  version integer not null, created_at timestamptz not null)`,
+);
+await query(
+  url,
+  `insert into source_rows select i, i, md5('o' || i)::uuid, md5('t' || i), md5('b' || i) || md5('c' || i),
+  left(md5('a' || i), 12), left(md5('e' || i), 16) || '@example.com', i * 7919, 0, now() from generate_series(1, ${rows}) i`,
+);
+const [source] = await query(url, `select pg_total_relation_size('source_rows')::bigint as bytes`);
 
 const store = createPostgresBucketStore({ url, poolMax: 4 });
 const token = await store.acquireLease(project, 'bench', 600_000);
@@ -111,10 +116,10 @@ const startedMs = performance.now();
 const settings = { holder: 'bench', retentionMs: 0, readableMs: 0, bucketsMax: 2000, bytesMax: 1 << 20 };
 for await (const _ of compactProject({ store, clock: systemClock, project }, settings, { thoroughAt: undefined }));
 const tookMs = performance.now() - startedMs;
-await client.query('vacuum (analyze) sluice_store.chunk');
-await client.query('vacuum (analyze) sluice_store.pack');
+await query(url, 'vacuum (analyze) sluice_store.chunk');
+await query(url, 'vacuum (analyze) sluice_store.pack');
 const vacuumed = await sizes();
-await client.query('reindex table sluice_store.chunk');
+await query(url, 'reindex table sluice_store.chunk');
 const after = await sizes();
 const total = (of) => Object.values(of).reduce((sum, bytes) => sum + bytes, 0);
 const ratio = (of) => Number((total(of) / Number(source.bytes)).toFixed(3));
@@ -122,4 +127,3 @@ const ratios = { before: ratio(before), vacuumed: ratio(vacuumed), reindexed: ra
 const result = { rows, sourceBytes: Number(source.bytes), tookMs: Math.round(tookMs), before, vacuumed, after, ratios };
 process.stdout.write(`${JSON.stringify(result, null, 1)}\n`);
 await store.close();
-await client.end();

@@ -2,7 +2,7 @@ import { type LeaseToken, type ProjectId, rowHash, tableSeed } from '@sluice/dom
 import type { AuditStore } from '../audit-port.ts';
 import type { LookupRef } from '../port.ts';
 import { writeIssues } from './apply.ts';
-import { assertUnfolded } from './compaction.ts';
+import { assertUnfolded } from './floors.ts';
 import type { ProjectState } from './project-state.ts';
 import { readMembership, readSums } from './reads.ts';
 

@@ -18,8 +18,8 @@ import type {
   Floors,
 } from '../compaction-port.ts';
 import type { MembershipWrite, StoredChunk } from '../port.ts';
+import { floorOf } from './floors.ts';
 import type { ProjectState, StreamState } from './project-state.ts';
-import { floorOf } from './reads.ts';
 
 /** What compaction keeps of a project, as the tables of 0011_compaction.sql. */
 export interface CompactionState {
@@ -123,21 +123,6 @@ function floorsOf(project: ProjectState, epoch: Epoch) {
   const fresh = { readLsn: 0n as Lsn, resumeLsn: 0n as Lsn, passedLsn: undefined };
   project.compaction.floors.set(epoch, fresh);
   return fresh;
-}
-
-/** @throws STORE_CHECKPOINT_GONE for a checkpoint below the floors of the stream's epoch */
-export function assertUnfolded(
-  project: ProjectState | undefined,
-  stream: StreamNo,
-  at: { after?: Lsn; through?: Lsn },
-): void {
-  const epoch = project?.streams.get(stream)?.epoch;
-  const floors = epoch === undefined ? undefined : project?.compaction.floors.get(epoch);
-  if (!floors) return;
-  const isFolded =
-    (at.through !== undefined && at.through < floors.readLsn) ||
-    (at.after !== undefined && at.after < floors.resumeLsn);
-  if (isFolded) throw new AppError('STORE_CHECKPOINT_GONE');
 }
 
 function raiseFloors(project: ProjectState, ages: FloorAges, nowMs: number): Floors | undefined {

@@ -1,12 +1,4 @@
-import {
-  type BucketId,
-  comparePositions,
-  type LookupId,
-  type Lsn,
-  POSITION_ZERO,
-  type Position,
-  type StreamNo,
-} from '@sluice/domain';
+import { type BucketId, comparePositions, type LookupId, type Lsn, POSITION_ZERO, type StreamNo } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type ChunkCursor, formatChunkCursor, NO_CURSOR, parseChunkCursor } from '../chunk-cursor.ts';
 import type {
@@ -18,17 +10,8 @@ import type {
   MembershipWrite,
   StoredChunk,
 } from '../port.ts';
-import { assertUnfolded } from './compaction.ts';
+import { assertUnfolded, floorOf } from './floors.ts';
 import type { ProjectState, StreamState } from './project-state.ts';
-
-/** The position below which a stream's chunks, or the ops of a membership set, are void (as `sluice_store.floors`). */
-export function floorOf(stream: StreamState, membership: number | undefined, through: Lsn): Position {
-  const point: Position = { lsn: stream.backfillPoint ?? POSITION_ZERO.lsn, seq: 0 };
-  return stream.truncates
-    .filter((truncate) => truncate.membership === membership && truncate.position.lsn <= through)
-    .map((truncate) => truncate.position)
-    .reduce((a, b) => (comparePositions(b, a) > 0 ? b : a), point);
-}
 
 function streamOf(project: ProjectState | undefined, stream: StreamNo): StreamState {
   const state = project?.streams.get(stream);

@@ -102,7 +102,7 @@ $$;
 create function sluice_store.pack_of(p_project int, p_stream int, p_chunks sluice_store.chunk[])
 returns setof sluice_store.pack language sql immutable as $$
   select
-    p_project, p_stream, min(e.bucket), count(*)::int, string_agg(e.bucket, '' order by e.bucket),
+    p_project, p_stream, (array_agg(e.bucket order by e.bucket))[1], count(*)::int, string_agg(e.bucket, '' order by e.bucket),
     array_agg(e.lsn order by e.bucket), array_agg(e.seq order by e.bucket), array_agg(e.part order by e.bucket),
     array_agg(e.checksum_delta order by e.bucket), array_agg(e.rows_delta order by e.bucket),
     array_agg(e.ops order by e.bucket), array_agg(e.payload_bytes order by e.bucket),
@@ -298,7 +298,7 @@ begin
       order by c.bucket
       limit p_buckets_max
     ),
-    ended as (select max(l.bucket) as bucket, count(*) as buckets from looked as l)
+    ended as (select (array_agg(l.bucket order by l.bucket desc))[1] as bucket, count(*) as buckets from looked as l)
     select l.bucket, null::bytea
     from looked as l
     where l.chunks > 1 or l.has_more_than_rows or exists (select from sluice_store.packed_chunk(p_project, p_stream, l.bucket))
@@ -416,10 +416,10 @@ begin
   ),
   moved as (
     delete from sluice_store.chunk as c
-    using small as s, chosen as h
-    where s.region = h.region and c.project = p_project and c.stream = p_stream and c.bucket = s.bucket
-      and c.lsn <= p_through
-    returning c as chunk, s.region
+    where c.project = p_project and c.stream = p_stream and c.lsn <= p_through and c.bucket = any (array(
+      select s.bucket from small as s where s.region in (select h.region from chosen as h)
+    ))
+    returning c as chunk
   ),
   opened as (
     delete from sluice_store.pack as q
@@ -428,7 +428,11 @@ begin
     returning q as pack
   ),
   chunks as (
-    select m.chunk, m.region from moved as m
+    -- A bucket's region is the last that begins at or before it, and it was chosen.
+    select m.chunk, (
+      select h.region from chosen as h where h.region <= (m.chunk).bucket order by h.region desc limit 1
+    ) as region
+    from moved as m
     union all
     select u, (o.pack).first_bucket from opened as o cross join lateral sluice_store.unpack(o.pack) as u
   ),
@@ -447,7 +451,7 @@ begin
   )
   select
     (select count(*) from moved),
-    (select max(l.bucket) from looked as l having count(*) = p_buckets_max)
+    (select (array_agg(l.bucket order by l.bucket desc))[1] from looked as l having count(*) = p_buckets_max)
   into packed, next;
 end
 $$;
@@ -528,6 +532,15 @@ begin
   outcome := case when swept = 0 then 1 else 0 end;
 end
 $$;
+
+-- These find everything by key. A table that was not analysed since it was filled looks small to the planner, which would
+-- then go through all of it for every key.
+alter function sluice_store.drop_packed set enable_seqscan = off;
+alter function sluice_store.replace_chunks set enable_seqscan = off;
+alter function sluice_store.crowded_buckets set enable_seqscan = off;
+alter function sluice_store.chunk_outlines set enable_seqscan = off;
+alter function sluice_store.read_exact_chunks set enable_seqscan = off;
+alter function sluice_store.pack_buckets set enable_seqscan = off;
 
 -- What a read that is over asks: was it as of a checkpoint that is not folded? `p_after` and `p_through` may be null.
 create function sluice_store.assert_unfolded(p_project int, p_streams int[], p_after bigint, p_through bigint)

@@ -17,7 +17,7 @@ declare
   packs_per_window constant int := 64;
 begin
   perform set_config('sluice.project', p_project::text, true);
-  select min(w.bucket) into next
+  select w.bucket into next
   from (
     (
       select c.bucket from sluice_store.chunk as c
@@ -30,12 +30,14 @@ begin
       where q.project = p_project and q.stream = p_stream and q.first_bucket > p_from
       order by q.first_bucket offset packs_per_window limit 1
     )
-  ) as w;
+  ) as w
+  order by w.bucket limit 1;
   -- One bucket with more chunks than a window has: it is a window by itself.
   if next = p_from then
-    select min(c.bucket) into next
+    select c.bucket into next
     from sluice_store.chunk as c
-    where c.project = p_project and c.stream = p_stream and c.bucket > p_from;
+    where c.project = p_project and c.stream = p_stream and c.bucket > p_from
+    order by c.bucket limit 1;
   end if;
   select
     count(*), coalesce(sum(b.row_count), 0),
@@ -54,8 +56,9 @@ begin
       cross join lateral sluice_store.unpack(q) as y
       where q.project = p_project and q.stream = p_stream and (next is null or q.first_bucket < next)
         and q.first_bucket >= coalesce((
-          select max(r.first_bucket) from sluice_store.pack as r
+          select r.first_bucket from sluice_store.pack as r
           where r.project = p_project and r.stream = p_stream and r.first_bucket <= p_from
+          order by r.first_bucket desc limit 1
         ), '')
         and y.bucket >= p_from and (next is null or y.bucket < next)
     ) as c
