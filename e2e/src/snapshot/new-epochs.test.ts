@@ -171,6 +171,14 @@ function startOver(dataDir: string, port: number): Promise<PostgresServer> {
   });
 }
 
+/** A server answers reads before its recovery has ended. */
+async function isPromoted(source: ReplicatedSource): Promise<void> {
+  await waitFor(async () => (await source.sql('select pg_is_in_recovery() as still'))[0]?.still === false, {
+    what: 'recovery to end',
+    timeoutMs: 20_000,
+  });
+}
+
 describe('a source that is not the one that was followed', () => {
   it('L2: another server behind the same address begins a new epoch', { timeout }, async () => {
     await using first = await freshCluster();
@@ -219,6 +227,7 @@ describe('a source that is not the one that was followed', () => {
     await later.stop();
     await writeFile(`${copy.folder}/recovery.signal`, '');
     await copy.start();
+    await isPromoted(source);
     await writeMuch(source);
     await source.sql(`insert into notes values (3, 'on the new timeline')`);
     await isCopiedAnew(
@@ -239,6 +248,7 @@ describe('a source that is not the one that was followed', () => {
     await using copy = await coldCopy(cluster);
     await writeFile(`${copy.folder}/recovery.signal`, '');
     await copy.start();
+    await isPromoted(source);
     await source.sql('checkpoint');
     expect(await source.sql('select timeline_id from pg_control_checkpoint()')).toEqual([{ timeline_id: 2 }]);
     await source.sql(`insert into notes values (2, 'on the new timeline')`);
