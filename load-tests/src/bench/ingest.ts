@@ -1,3 +1,4 @@
+import { formatLsn } from '@sluice/domain';
 import pg from 'pg';
 import { calibrate } from '../measure/calibration.ts';
 import { formatResult } from '../measure/result.ts';
@@ -32,6 +33,7 @@ async function drainBacklog(
   round: number,
   load: () => Promise<void>,
 ): Promise<Drain> {
+  await bringSlotUpToDate(stack);
   await stack.dataPlane.stopProject(stack.project);
   await stack.source.query(`select pg_create_logical_replication_slot('${BARE_SLOT}', 'pgoutput')`);
   await load();
@@ -49,6 +51,23 @@ async function drainBacklog(
   const second = round % 2 === 0 ? await bare() : await sluice();
   await dropBareSlot(stack.source);
   return round % 2 === 0 ? { sluiceMs: first, bareMs: second } : { sluiceMs: second, bareMs: first };
+}
+
+/**
+ * A slot that is streamed again is decoded from its restart point, which servers move every 15 seconds or so. The baseline's
+ * slot is new; ours is brought up to date, so that both drain the load and nothing before it.
+ */
+async function bringSlotUpToDate(stack: BenchStack): Promise<void> {
+  const target = await endOfLoad(stack.source);
+  for (let isUpToDate = false; !isUpToDate; ) {
+    await stack.source.query('select pg_log_standby_snapshot()');
+    await untilCheckpoint(stack, await endOfLoad(stack.source));
+    const slots = await stack.source.query(
+      `select bool_and(restart_lsn >= $1) as "isUpToDate" from pg_replication_slots where slot_type = 'logical'`,
+      [formatLsn(target)],
+    );
+    isUpToDate = slots.rows[0]?.isUpToDate === true;
+  }
 }
 
 /** The walsender of a torn connection may hold the slot for a moment. */
