@@ -81,8 +81,8 @@ export class ReplicatedSource implements AsyncDisposable {
   }
 
   /** Arms a place at which the replicator stands until it is stopped, and then does not go on. */
-  crashAt(step: string): ArmedFault {
-    const fault = this.faults.arm(step);
+  crashAt(step: string, options: { readonly skip?: number } = {}): ArmedFault {
+    const fault = this.faults.arm(step, options);
     this.crashes.push(fault);
     return fault;
   }

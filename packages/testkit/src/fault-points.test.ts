@@ -30,6 +30,19 @@ describe('faultPoints', () => {
     expect(done).toEqual(['first', 'second', 'first', 'second']);
   });
 
+  it('lets as many runs through first as it is told to', async () => {
+    const faults = faultPoints();
+    const fault = faults.arm('between', { skip: 2 });
+    await twoSteps([], faults.point);
+    await twoSteps([], faults.point);
+    const done: string[] = [];
+    const running = twoSteps(done, faults.point);
+    await fault.reached;
+    expect(done).toEqual(['first']);
+    fault.release();
+    await running;
+  });
+
   it('fails the step when told to', async () => {
     const faults = faultPoints();
     const done: string[] = [];

@@ -17,8 +17,8 @@ export interface ArmedFault {
 export interface FaultPoints {
   /** Hand this to the service. */
   readonly point: FaultPoint;
-  /** Stops the next run through `name`, once. Arm before the act. */
-  arm(name: string): ArmedFault;
+  /** Stops the next run through `name`, once, or the one after `skip` more. Arm before the act. */
+  arm(name: string, options?: { readonly skip?: number }): ArmedFault;
   /** How often the place was run through, armed or not. */
   passes(name: string): number;
   /** Lets everything go on that stands at a place, and forgets what is armed. */
@@ -26,6 +26,8 @@ export interface FaultPoints {
 }
 
 interface Held {
+  /** Runs to let through before the one that stops. */
+  skip: number;
   readonly arrive: () => void;
   readonly hold: Promise<void>;
   readonly fault: ArmedFault;
@@ -38,12 +40,15 @@ export function faultPoints(): FaultPoints {
   return {
     point(name) {
       passesByName.set(name, (passesByName.get(name) ?? 0) + 1);
-      const held = armedByName.get(name)?.shift();
-      held?.arrive();
-      return held?.hold;
+      const armed = armedByName.get(name) ?? [];
+      const [held] = armed;
+      if (!held || held.skip-- > 0) return undefined;
+      armed.shift();
+      held.arrive();
+      return held.hold;
     },
-    arm(name) {
-      const held = heldFault(name);
+    arm(name, { skip = 0 } = {}) {
+      const held = heldFault(name, skip);
       armedByName.set(name, [...(armedByName.get(name) ?? []), held]);
       every.add(held);
       return held.fault;
@@ -57,7 +62,7 @@ export function faultPoints(): FaultPoints {
   };
 }
 
-function heldFault(name: string): Held {
+function heldFault(name: string, skip: number): Held {
   let arrive = (): void => {};
   let release = (): void => {};
   let fail = (_error: Error): void => {};
@@ -75,5 +80,5 @@ function heldFault(name: string): Held {
     release: () => release(),
     fail: (error = new Error(`fault at ${name}`)) => fail(error),
   };
-  return { arrive: () => arrive(), hold, fault };
+  return { skip, arrive: () => arrive(), hold, fault };
 }
