@@ -1,3 +1,4 @@
+import { inflateRawSync } from 'node:zlib';
 import { parseLsn } from '@sluice/domain';
 import { query, waitFor } from '@sluice/testkit';
 import { afterEach, expect, it } from 'vitest';
@@ -29,13 +30,13 @@ async function compactedTenant(
 
 /** Every byte of the store's tables that hold rows, as text. */
 async function storedText(url: string): Promise<string> {
-  const rows = await query<{ bytes: string }>(
+  const rows = await query<{ bytes: Buffer; is_deflated: boolean }>(
     url,
-    `select encode(payload, 'escape') as bytes from sluice_store.chunk
-    union all select encode(body, 'escape') from sluice_store.pack
-    union all select encode(row_key || value, 'escape') from sluice_store.membership`,
+    `select payload as bytes, false as is_deflated from sluice_store.chunk
+    union all select body, format = 1 from sluice_store.pack
+    union all select row_key || value, false from sluice_store.membership`,
   );
-  return rows.map((row) => row.bytes).join('\n');
+  return rows.map((row) => (row.is_deflated ? inflateRawSync(row.bytes) : row.bytes).toString('latin1')).join('\n');
 }
 async function floorOf(url: string, column: 'read_lsn' | 'resume_lsn'): Promise<bigint> {
   const [row] = await query<{ lsn: string }>(url, `select max(${column}) as lsn from sluice_store.floor`);

@@ -90,6 +90,8 @@ async function storeToSource(): Promise<{ readonly fresh: number; readonly compa
   await deploy(stack, bucketPerRow);
   const fresh = await storeShare(stack);
   await compact(stack);
+  await storeQuery(stack, 'vacuum analyze');
+  await stack.dataPlane.store.giveBackSpace(new AbortController().signal);
   return { fresh, compacted: await storeShare(stack) };
 }
 

@@ -57,6 +57,12 @@ export interface CompactionStore {
     token: CompactionToken,
     request: { stream: StreamNo; readFrom: Lsn; after: BucketId | undefined; bucketsMax: number },
   ): Promise<{ packed: number; next: BucketId | undefined }>;
+  /**
+   * Gives back to the disk what was deleted from the store and is not used again, of all projects, when it is much; says how
+   * many bytes. Nothing else waits for it, and it may take minutes. One process at a time does it, for the others there is
+   * nothing to do. Resolves at once when aborted; what the server has begun it may still end.
+   */
+  giveBackSpace(signal: AbortSignal): Promise<number>;
 }
 
 export interface FloorAges {

@@ -15,6 +15,8 @@ export interface HousekeepingSettings extends Omit<CompactionSettings, 'holder'>
   readonly roundMs: number;
   /** Work on one project in one round; what is left goes on in the next. Milliseconds. */
   readonly budgetMs: number;
+  /** How often the store is asked to give space back. Milliseconds. */
+  readonly giveBackMs: number;
   /** Share of the time that it works at most, so that applying and serving in the same process go first. */
   readonly share: number;
 }
@@ -25,6 +27,7 @@ export const defaultHousekeeping: HousekeepingSettings = {
   bytesMax: 1024 * 1024,
   roundMs: 60_000,
   budgetMs: 5000,
+  giveBackMs: 10 * 60_000,
   share: 0.25,
 };
 
@@ -60,12 +63,14 @@ class Rounds implements Housekeeper {
   private readonly settings: HousekeepingSettings;
   private readonly events: HousekeepingEvents;
   private readonly holder = `bucket-worker:${randomUUID()}`;
+  private gaveBackMs: number;
   private readonly workByProject = new Map<ProjectId, Work>();
 
   constructor(options: HousekeeperOptions) {
     this.options = options;
     this.settings = { ...defaultHousekeeping, ...options.settings };
     this.events = housekeepingEvents(options.logger, options.metrics);
+    this.gaveBackMs = options.clock.monotonicMs();
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -74,9 +79,22 @@ class Rounds implements Housekeeper {
       const present = await Promise.resolve(projects()).catch(() => []);
       await this.forgetAllBut(new Set(present));
       for (const project of present) if (!signal.aborted) await this.lookAfter(project, signal);
+      if (!signal.aborted) await this.giveBackSpace(signal);
       await delay(clock, this.settings.roundMs, signal);
     }
     await this.forgetAllBut(new Set());
+  }
+
+  private async giveBackSpace(signal: AbortSignal): Promise<void> {
+    const { clock, store } = this.options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.gaveBackMs < this.settings.giveBackMs) return;
+    this.gaveBackMs = nowMs;
+    try {
+      this.events.gaveBack(await store.giveBackSpace(signal));
+    } catch (error) {
+      this.events.keptSpace(error);
+    }
   }
 
   private async forgetAllBut(present: ReadonlySet<ProjectId>): Promise<void> {

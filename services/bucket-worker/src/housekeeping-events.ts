@@ -6,6 +6,10 @@ import type { CompactionStep } from './compact/compact-stream.ts';
 export interface HousekeepingEvents {
   step(step: CompactionStep): void;
   failed(project: ProjectId, error: unknown): void;
+  /** Space of the store's tables went back to the disk. */
+  gaveBack(bytes: number): void;
+  /** That did not work this time. */
+  keptSpace(error: unknown): void;
   /** An invariant is broken: the project is left alone until the process starts again (L17). */
   gaveUp(project: ProjectId, error: unknown): void;
 }
@@ -24,6 +28,10 @@ export function housekeepingEvents(logger: Logger, metrics: Metrics | undefined)
     name: 'sluice_compaction_chunks_packed_total',
     help: 'Small chunks that were packed together',
   });
+  const givenBack = metrics?.counter({
+    name: 'sluice_store_bytes_given_back_total',
+    help: 'Bytes of emptied indexes that the bucket store gave back to the disk',
+  });
   const failures = metrics?.counter({
     name: 'sluice_compaction_failures_total',
     help: 'Rounds that ended in an error',
@@ -38,6 +46,14 @@ export function housekeepingEvents(logger: Logger, metrics: Metrics | undefined)
     failed(projectId, error) {
       failures?.inc();
       logger.warn('compaction begins anew later', { projectId, error });
+    },
+    gaveBack(bytes) {
+      givenBack?.inc(bytes);
+      if (bytes > 0) logger.info('space of the bucket store given back', { bytes });
+    },
+    keptSpace(error) {
+      failures?.inc();
+      logger.warn('space of the bucket store is given back later', { error });
     },
     gaveUp(projectId, error) {
       failures?.inc();

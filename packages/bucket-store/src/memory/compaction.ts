@@ -96,6 +96,9 @@ export function memoryCompactionStore(
       shown(project, token, stream);
       return { packed: 0, next: undefined };
     },
+    async giveBackSpace() {
+      return 0;
+    },
   };
 }
 

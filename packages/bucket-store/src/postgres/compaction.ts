@@ -11,13 +11,21 @@ import type {
   Floors,
 } from '../compaction-port.ts';
 import type { StoredChunk } from '../port.ts';
-import { int4Array, int8Array } from './binary-array.ts';
 import type { Database } from './database.ts';
+import {
+  bucketFromBytes,
+  bytesFromBucket,
+  keyArrays,
+  packBuckets,
+  replaceChunks,
+  sweepStream,
+  type Window,
+} from './fold.ts';
 import { lsnFromText } from './frames.ts';
-import { type ChunkRow, chunkFromRow } from './reads.ts';
+import { CHUNK_COLUMNS, type ChunkRow, chunksFromRows } from './reads.ts';
 
-/** The statements are those of 0011_compaction.sql. */
-export function compactionStoreOf(database: Database): CompactionStore {
+/** The statements are those of 0011_compaction.sql and 0014_deflated_packs.sql. */
+export function compactionStoreOf(database: Database): Omit<CompactionStore, 'giveBackSpace'> {
   return {
     acquireCompaction: (project, holder, ttlMs) => acquireCompaction(database, project, holder, ttlMs),
     releaseCompaction: (project, token) => releaseCompaction(database, project, token),
@@ -207,15 +215,6 @@ function unpinCheckpoint(database: Database, project: ProjectId, holder: string)
   });
 }
 
-interface Window {
-  readonly stream: StreamNo;
-  readonly readFrom: Lsn;
-  readonly after: BucketId | undefined;
-  readonly bucketsMax: number;
-}
-const bytesOf = (bucket: BucketId | undefined): Buffer => Buffer.from(bucket ?? '', 'hex');
-const bucketOf = (bytes: Buffer): BucketId => bytes.toString('hex') as BucketId;
-
 async function readCrowdedBuckets(
   database: Database,
   project: ProjectId,
@@ -224,11 +223,11 @@ async function readCrowdedBuckets(
   const { rows } = await database.query<{ bucket: Buffer | null; looked_at: Buffer | null }>({
     name: 'sluice_crowded_buckets',
     text: 'select bucket, looked_at from sluice_store.crowded_buckets($1, $2, $3, $4, $5)',
-    values: [project, request.stream, request.readFrom, bytesOf(request.after), request.bucketsMax],
+    values: [project, request.stream, request.readFrom, bytesFromBucket(request.after), request.bucketsMax],
   });
   const last = rows.find((row) => row.looked_at)?.looked_at;
-  const buckets = rows.flatMap((row) => (row.bucket ? [bucketOf(row.bucket)] : []));
-  return { buckets, next: last ? bucketOf(last) : undefined };
+  const buckets = rows.flatMap((row) => (row.bucket ? [bucketFromBytes(row.bucket)] : []));
+  return { buckets, next: last ? bucketFromBytes(last) : undefined };
 }
 
 interface OutlineRow {
@@ -239,7 +238,8 @@ interface OutlineRow {
   ops: number;
   rows_delta: number;
   payload_bytes: number;
-  directory_head: Buffer;
+  base_lsn: string | null;
+  directory_head: Buffer | null;
 }
 
 async function readOutlines(
@@ -249,29 +249,19 @@ async function readOutlines(
 ): Promise<ChunkOutline[]> {
   const { rows } = await database.query<OutlineRow>({
     name: 'sluice_chunk_outlines',
-    text: `select bucket, lsn, seq, part, ops, rows_delta, payload_bytes, directory_head
+    text: `select bucket, lsn, seq, part, ops, rows_delta, payload_bytes, base_lsn, directory_head
       from sluice_store.chunk_outlines($1, $2, $3, $4)`,
-    values: [project, request.stream, request.buckets.map(bytesOf), request.readFrom],
+    values: [project, request.stream, request.buckets.map(bytesFromBucket), request.readFrom],
   });
   return rows.map((row) => ({
-    bucket: bucketOf(row.bucket),
+    bucket: bucketFromBytes(row.bucket),
     position: { lsn: lsnFromText(row.lsn), seq: Number(row.seq) },
     part: Number(row.part),
     ops: row.ops,
     rowsDelta: row.rows_delta,
     payloadBytes: row.payload_bytes,
-    baseLsn: readDirectoryBase(row.directory_head),
+    baseLsn: row.directory_head ? readDirectoryBase(row.directory_head) : lsnFromText(row.base_lsn),
   }));
-}
-
-function keyArrays(keys: readonly ChunkKey[]): unknown[] {
-  const at = (i: number) => keys[i] as ChunkKey;
-  return [
-    keys.map((key) => bytesOf(key.bucket)),
-    int8Array(keys.length, (i) => at(i).position.lsn),
-    int8Array(keys.length, (i) => BigInt(at(i).position.seq)),
-    int8Array(keys.length, (i) => BigInt(at(i).part)),
-  ];
 }
 
 async function readExactChunks(
@@ -282,83 +272,8 @@ async function readExactChunks(
 ): Promise<StoredChunk[]> {
   const { rows } = await database.query<ChunkRow>({
     name: 'sluice_read_exact_chunks',
-    text: `select stream, bucket, lsn, seq, part, ops, rows_delta, checksum_delta, codec, payload_bytes, directory, payload
-      from sluice_store.read_exact_chunks($1, $2, $3, $4, $5, $6)`,
+    text: `select ${CHUNK_COLUMNS} from sluice_store.read_exact_chunks($1, $2, $3, $4, $5, $6)`,
     values: [project, stream, ...keyArrays(keys)],
   });
-  return rows.map(chunkFromRow);
-}
-
-async function replaceChunks(
-  database: Database,
-  project: ProjectId,
-  token: CompactionToken,
-  change: { stream: StreamNo; remove: readonly ChunkKey[]; add: readonly StoredChunk[] },
-): Promise<void> {
-  const { add } = change;
-  const at = (i: number) => add[i] as StoredChunk;
-  const ints = (pick: (chunk: StoredChunk) => number) => int4Array(add.length, (i) => pick(at(i)));
-  const longs = (pick: (chunk: StoredChunk) => bigint) => int8Array(add.length, (i) => pick(at(i)));
-  const offsets = new Map<StoredChunk, number>();
-  let bytes = 0;
-  for (const chunk of add) {
-    offsets.set(chunk, bytes + 1);
-    bytes += ID_BYTES + chunk.directory.length + chunk.payload.length;
-  }
-  const { rows } = await database.query<{ outcome: number }>({
-    name: 'sluice_replace_chunks',
-    text: `select outcome from sluice_store.replace_chunks(
-      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
-    values: [
-      project,
-      token,
-      change.stream,
-      ...keyArrays(change.remove),
-      Buffer.concat(add.flatMap((chunk) => [bytesOf(chunk.bucket), chunk.directory, chunk.payload])),
-      ints((chunk) => offsets.get(chunk) as number),
-      ints((chunk) => chunk.directory.length),
-      ints((chunk) => chunk.payload.length),
-      ints((chunk) => chunk.payloadBytes),
-      ints((chunk) => chunk.codec),
-      ints((chunk) => chunk.ops),
-      ints((chunk) => chunk.rowsDelta),
-      longs((chunk) => chunk.checksumDelta),
-      longs((chunk) => chunk.position.lsn),
-      longs((chunk) => BigInt(chunk.position.seq)),
-      longs((chunk) => BigInt(chunk.part)),
-    ],
-  });
-  if (rows[0]?.outcome === 3) throw new AppError('STORE_FENCED', { internal: 'replace chunks' });
-}
-const ID_BYTES = 16;
-
-async function sweepStream(
-  database: Database,
-  project: ProjectId,
-  token: CompactionToken,
-  request: { stream: StreamNo; rowsMax: number },
-): Promise<boolean> {
-  const { rows } = await database.query<{ outcome: number }>({
-    name: 'sluice_sweep_stream',
-    text: 'select outcome from sluice_store.sweep_stream($1, $2, $3, $4)',
-    values: [project, token, request.stream, request.rowsMax],
-  });
-  if (rows[0]?.outcome === 3) throw new AppError('STORE_FENCED', { internal: 'sweep' });
-  return rows[0]?.outcome === 1;
-}
-
-async function packBuckets(
-  database: Database,
-  project: ProjectId,
-  token: CompactionToken,
-  request: Window,
-): Promise<{ packed: number; next: BucketId | undefined }> {
-  const { rows } = await database.query<{ outcome: number; next: Buffer | null; packed: number | null }>({
-    name: 'sluice_pack_buckets',
-    text: 'select outcome, next, packed from sluice_store.pack_buckets($1, $2, $3, $4, $5, $6)',
-    values: [project, token, request.stream, request.readFrom, bytesOf(request.after), request.bucketsMax],
-  });
-  const [row] = rows;
-  if (row?.outcome === 3) throw new AppError('STORE_FENCED', { internal: 'pack buckets' });
-  return { packed: Number(row?.packed ?? 0), next: row?.next ? bucketOf(row.next) : undefined };
+  return chunksFromRows(rows);
 }

@@ -99,7 +99,7 @@ const STATE_STREAM_GONE = 'SL003';
 const STATE_CHECKPOINT_GONE = 'SL004';
 
 /** What a failed statement means to the caller. Messages of the server stay in `cause`, for our logs. */
-function storeError(error: unknown): Error {
+export function storeError(error: unknown): Error {
   if (error instanceof AppError || error instanceof InvariantError) return error;
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   if (code === STATE_STREAM_GONE) return new AppError('STORE_STREAM_GONE', { cause: error });

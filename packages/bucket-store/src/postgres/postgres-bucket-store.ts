@@ -6,6 +6,7 @@ import { Database, type PostgresBucketStoreOptions } from './database.ts';
 import * as epochs from './epochs.ts';
 import * as erase from './erase.ts';
 import * as frames from './frames.ts';
+import { giveBackSpace } from './give-back.ts';
 import * as leases from './leases.ts';
 import * as reads from './reads.ts';
 import { reshard } from './reshard.ts';
@@ -63,6 +64,7 @@ export function createPostgresBucketStore(options: PostgresBucketStoreOptions): 
     eraseProject: (project) => erase.eraseProject(database, project),
     ...auditStoreOf(database),
     ...compactionStoreOf(database),
+    giveBackSpace: (signal) => giveBackSpace(options.url, signal),
     close: () => database.close(),
   };
 }

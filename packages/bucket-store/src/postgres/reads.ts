@@ -5,6 +5,7 @@ import type { BucketRef, BucketTotals, ChunkPage, ChunkRequest, LookupRef, Sourc
 import { int4Array } from './binary-array.ts';
 import type { Database } from './database.ts';
 import { lsnFromText } from './frames.ts';
+import { contentOf, openBody } from './pack-format.ts';
 
 export async function readCheckpoint(database: Database, project: ProjectId): Promise<Checkpoint | undefined> {
   const { rows } = await database.query<{ epoch: number; lsn: string; committed_at_ms: string }>({
@@ -29,14 +30,19 @@ export interface ChunkRow {
   payload_bytes: number;
   directory: Buffer;
   payload: Buffer;
+  pack_format: number;
+  pack_start: number;
+  directory_bytes: number;
+  stored_bytes: number;
 }
+export const CHUNK_COLUMNS = `stream, bucket, lsn, seq, part, ops, rows_delta, checksum_delta, codec, payload_bytes, directory,
+  payload, pack_format, pack_start, directory_bytes, stored_bytes`;
 
 export async function readChunks(database: Database, project: ProjectId, request: ChunkRequest): Promise<ChunkPage> {
   const from: ChunkCursor = request.cursor === undefined ? NO_CURSOR : parseChunkCursor(request.cursor);
   const { rows } = await database.query<ChunkRow>({
     name: 'sluice_read_chunks',
-    text: `select stream, bucket, lsn, seq, part, ops, rows_delta, checksum_delta, codec, payload_bytes, directory, payload
-      from sluice_store.read_chunks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    text: `select ${CHUNK_COLUMNS} from sluice_store.read_chunks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     values: [
       project,
       streamsOf(request.buckets),
@@ -51,11 +57,23 @@ export async function readChunks(database: Database, project: ProjectId, request
       from.part,
     ],
   });
-  const chunks = rows.map(chunkFromRow);
+  const chunks = chunksFromRows(rows);
   const last = chunks.at(-1);
-  const bytes = rows.reduce((sum, row) => sum + row.directory.length + row.payload.length, 0);
+  const bytes = chunks.reduce((sum, chunk) => sum + chunk.directory.length + chunk.payload.length, 0);
   return { chunks, next: last !== undefined && bytes >= request.bytesMax ? formatChunkCursor(last) : undefined };
 }
+
+/** Chunks that stand in packs come with the pack's body, of those that follow one another only the first. */
+export function chunksFromRows(rows: readonly ChunkRow[]): StoredChunk[] {
+  let open: Buffer = NOTHING;
+  return rows.map((row) => {
+    if (row.pack_start === 0) return chunkFromRow(row);
+    if (row.payload.length > 0) open = openBody(row.pack_format, row.payload);
+    const slice = { start: row.pack_start - 1, directoryBytes: row.directory_bytes, storedBytes: row.stored_bytes };
+    return chunkFromRow({ ...row, ...contentOf(open, slice) });
+  });
+}
+const NOTHING = Buffer.alloc(0);
 
 export function chunkFromRow(row: ChunkRow): StoredChunk {
   return {

@@ -42,7 +42,7 @@ test('the stored form is that of its version; another form needs another STORE_F
     .update(JSON.stringify([form, keys]))
     .digest('hex');
   expect([STORE_FORMAT_VERSION, digest]).toEqual([
-    5,
-    '4ec4f0368cfb608a3ca78d8abd469b4b73770ff9717433ccfd07ffa1ce9950e6',
+    6,
+    'a58da015020b2be272037e6d178e7500b5dff0375ce11b2e2257db438945256d',
   ]);
 });

@@ -11,6 +11,7 @@ import {
   type StreamNo,
 } from '@sluice/domain';
 import { CODEC_STORED } from '@sluice/protocol';
+import { emptyDirectory } from '../empty-directory.ts';
 import type {
   ApplyOutcome,
   BucketStore,
@@ -38,7 +39,7 @@ export function chunk(stream: StreamNo, bucket: number, text: string, change: Pa
     checksumDelta: 1n,
     codec: CODEC_STORED,
     payloadBytes: payload.length,
-    directory: Uint8Array.of(1, 2, 3),
+    directory: emptyDirectory(),
     payload,
     ...change,
   };

@@ -1,3 +1,4 @@
+import { inflateRawSync } from 'node:zlib';
 import { createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-store';
 import { freshDatabase, query } from '@sluice/testkit';
 import { describeCompaction } from './compaction.fixture.ts';
@@ -9,14 +10,15 @@ describeCompaction('postgres', async () => {
   return {
     store,
     rounds: 2,
+    packs: true,
     dump: async (project) => {
-      const rows = await query<{ bytes: Buffer }>(
+      const rows = await query<{ bytes: Buffer; is_deflated: boolean }>(
         database.url,
-        `select payload as bytes from sluice_store.chunk where project = ${project}
-        union all select body from sluice_store.pack where project = ${project}
-        union all select row_key || value from sluice_store.membership where project = ${project}`,
+        `select payload as bytes, false as is_deflated from sluice_store.chunk where project = ${project}
+        union all select body, format = 1 from sluice_store.pack where project = ${project}
+        union all select row_key || value, false from sluice_store.membership where project = ${project}`,
       );
-      return rows.map((row) => row.bytes.toString('latin1')).join();
+      return rows.map((row) => (row.is_deflated ? inflateRawSync(row.bytes) : row.bytes).toString('latin1')).join();
     },
     close: async () => {
       await store.close();

@@ -7,6 +7,7 @@ describeCompaction('memory', async () => {
   return {
     store,
     rounds: 4,
+    packs: false,
     dump: async (project) => {
       const texts: string[] = [];
       for (const { stream } of await store.readStreams(project)) {

@@ -10,6 +10,8 @@ export interface CompactedStore {
   readonly store: BucketStore;
   /** Random histories a test. */
   readonly rounds: number;
+  /** It stores small buckets more tightly. */
+  readonly packs: boolean;
   /** Every byte that the store holds of the project's rows, as latin1 text. */
   dump(project: ProjectId): Promise<string>;
   close(): Promise<void>;
@@ -33,8 +35,8 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
     });
     afterAll(async () => subject.close());
 
-    const begun = async (random: SeededRandom): Promise<RecordedHistory> => {
-      const history = new RecordedHistory(subject.store, ++projects as ProjectId, random);
+    const begun = async (random: SeededRandom, buckets?: number): Promise<RecordedHistory> => {
+      const history = new RecordedHistory(subject.store, ++projects as ProjectId, random, buckets);
       await history.begin();
       return history;
     };
@@ -114,6 +116,38 @@ export function describeCompaction(name: string, create: () => Promise<Compacted
         await check(history, random);
         expect(dropped, 'a history without garbage proves nothing').toBeGreaterThan(5);
       }
+    });
+
+    test('L5, L9: nothing that can be read changes when small buckets are packed, opened, voided and packed again', async () => {
+      const random = seededRandom();
+      let packed = 0;
+      for (let round = 0; round < 2; round++) {
+        const buckets = Array.from({ length: 24 }, (_, n) => n + 1);
+        const history = await begun(random, buckets.length);
+        await history.commit(new Map(buckets.map((bucket) => [bucket, [{ key: 0, text: `first ${bucket}` }]])));
+        for (let i = 0; i < 8; i++) {
+          const text = (): string | undefined =>
+            random.chance(0.1) ? undefined : `${i} ${'x'.repeat(random.int(0, 40))}`;
+          const touched = buckets.filter(() => random.chance(0.2));
+          const ops = touched.map((bucket) => [bucket, [{ key: random.int(0, 2), text: text() }]] as const);
+          await history.commit(new Map(ops), { truncates: i > 4 && round === 1 && random.chance(0.3), touches: false });
+          // The others are at rest for a while.
+          for (let j = random.int(2, 6); j > 0; j--) {
+            await history.commit(new Map());
+            await floorsOf(history);
+          }
+          let left = random.int(0, 200);
+          const bucketsMax = random.pick([12, 100]);
+          for await (const step of steps(history, { bucketsMax, bytesMax: 1 << 20 }, random.chance(0.5))) {
+            packed += step.packed;
+            if (left-- === 0) break;
+          }
+        }
+        await check(history, random);
+        await passes(history, settings.readableMs);
+        await check(history, random);
+      }
+      expect(packed > 0).toBe(subject.packs);
     });
 
     test('L17: a reader that takes its time shows its checkpoint exactly, or is told that it is gone', async () => {

@@ -41,7 +41,7 @@ export interface Op {
 }
 
 const SEED = tableSeed('items');
-export const BUCKETS = [1, 2, 3, 4];
+const FEW_BUCKETS = 4;
 
 /** Writes a random history of one stream, and remembers what every checkpoint must show. */
 export class RecordedHistory {
@@ -53,8 +53,10 @@ export class RecordedHistory {
   private members = new Map<string, string>();
   at = 100;
   truncateShare = 0;
+  private readonly buckets: readonly number[];
 
-  constructor(store: BucketStore, project: ProjectId, random: SeededRandom) {
+  constructor(store: BucketStore, project: ProjectId, random: SeededRandom, buckets = FEW_BUCKETS) {
+    this.buckets = Array.from({ length: buckets }, (_, i) => i + 1);
     this.driver = new StoreDriver(store, project);
     this.random = random;
   }
@@ -65,7 +67,7 @@ export class RecordedHistory {
   }
 
   get refs(): BucketRef[] {
-    return BUCKETS.map((bucket) => ({ stream: this.stream, bucket: bucketId(bucket) }));
+    return this.buckets.map((bucket) => ({ stream: this.stream, bucket: bucketId(bucket) }));
   }
   get head(): Snapshot {
     return this.snapshots.at(-1) as Snapshot;
@@ -75,7 +77,7 @@ export class RecordedHistory {
   async step(): Promise<void> {
     const { random } = this;
     const ops = new Map<number, Op[]>();
-    for (const bucket of BUCKETS) {
+    for (const bucket of this.buckets) {
       if (random.chance(0.4)) continue;
       const keys = new Set(Array.from({ length: random.int(1, 4) }, () => random.int(0, bucket === 1 ? 0 : 8)));
       ops.set(
