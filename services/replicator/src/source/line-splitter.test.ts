@@ -11,8 +11,10 @@ function split(text: string, cuts: readonly number[], lineBytesMax: number): str
   let at = 0;
   for (const cut of [...cuts, text.length]) {
     const chunk = Buffer.from(text.slice(at, cut));
-    splitter.push(chunk);
-    chunk.fill(0xee);
+    // Whatever stands beside it in its buffer is not a part of it.
+    const buffer = Buffer.concat([Buffer.from('a\n'), chunk, Buffer.from('z\n')]);
+    splitter.push(buffer, 2, buffer.length - 2);
+    buffer.fill(0xee);
     at = cut;
   }
   splitter.finish();

@@ -9,7 +9,7 @@ export interface LineSink {
   oversizedLine(): void;
 }
 
-/** Cuts the chunks of a COPY in text format into lines, holding at most one line of `lineBytesMax` bytes. */
+/** Cuts what a COPY in text format sends into lines, holding at most one line of `lineBytesMax` bytes. */
 export class LineSplitter {
   private readonly lineBytesMax: number;
   private readonly sink: LineSink;
@@ -22,15 +22,16 @@ export class LineSplitter {
     this.sink = sink;
   }
 
-  push(chunk: Buffer): void {
-    let at = 0;
-    for (;;) {
-      const newline = chunk.indexOf(NEWLINE, at);
-      if (newline < 0) break;
-      this.endLine(chunk, at, newline);
+  /** The next bytes of the copy, `source[start, end)`. */
+  push(source: Uint8Array, start: number, end: number): void {
+    let at = start;
+    while (at < end) {
+      const newline = source.indexOf(NEWLINE, at);
+      if (newline < 0 || newline >= end) break;
+      this.endLine(source, at, newline);
       at = newline + 1;
     }
-    this.keep(chunk, at);
+    if (at < end) this.keep(source, at, end);
   }
 
   /** @throws AppError SOURCE_PROTOCOL when the last line has no end. */
@@ -39,14 +40,14 @@ export class LineSplitter {
       throw new AppError('SOURCE_PROTOCOL', { internal: 'COPY ended within a line' });
   }
 
-  private endLine(chunk: Buffer, start: number, end: number): void {
+  private endLine(source: Uint8Array, start: number, end: number): void {
     if (this.isSkipping) {
       this.isSkipping = false;
       this.sink.oversizedLine();
     } else if (this.carryLength === 0) {
-      this.sink.line(chunk, start, end);
+      this.sink.line(source, start, end);
     } else {
-      this.keep(chunk.subarray(0, end), start);
+      this.keep(source, start, end);
       if (this.isSkipping) {
         this.isSkipping = false;
         this.sink.oversizedLine();
@@ -58,8 +59,8 @@ export class LineSplitter {
     }
   }
 
-  private keep(chunk: Buffer, start: number): void {
-    const count = chunk.length - start;
+  private keep(source: Uint8Array, start: number, end: number): void {
+    const count = end - start;
     if (count === 0 || this.isSkipping) return;
     if (this.carryLength + count > this.lineBytesMax) {
       this.isSkipping = true;
@@ -71,7 +72,7 @@ export class LineSplitter {
       this.carry.copy(grown, 0, 0, this.carryLength);
       this.carry = grown;
     }
-    chunk.copy(this.carry, this.carryLength, start);
+    this.carry.set(source.subarray(start, end), this.carryLength);
     this.carryLength += count;
   }
 }

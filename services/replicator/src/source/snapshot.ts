@@ -4,8 +4,8 @@ import { AppError, isAppError } from '@sluice/errors';
 import { appendRecord } from '@sluice/op-queue';
 import { appendRelationMessage, insertFromCopyLine, type RelationMessage } from '@sluice/pgoutput';
 import type { SourceTable } from '@sluice/sync-rules';
-import { to as copyTo } from 'pg-copy-streams';
 import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import { type CopyOutSink, copyOut } from './copy-out.ts';
 import { type KeyedTable, rangeCondition, readTableKey } from './key-ranges.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { quoteIdentifier, quoteLiteral, quoteTable } from './quote.ts';
@@ -131,20 +131,17 @@ export async function* copyRange(
 ): AsyncGenerator<CopiedPart, void, undefined> {
   const columns = table.relation.columns.map((column) => quoteIdentifier(column.name)).join(', ');
   const rows = `SELECT ${columns} FROM ${table.from}${rangeCondition(table.key, range)}`;
-  const stream = session.client.query(copyTo(`COPY (${rows}) TO STDOUT`));
-  const part = new PartWriter(table, rowBytesMax);
-  const lines = new LineSplitter(rowBytesMax * 2 + table.relation.columns.length * 2, part);
+  const part = new PartWriter(table, { partBytesMax, rowBytesMax });
+  let isEnded = false;
   try {
-    for await (const chunk of stream) {
-      lines.push(chunk as Buffer);
-      if (part.bytes >= partBytesMax) yield part.take(false);
-    }
-    lines.finish();
-    yield part.take(true);
+    for await (const _ of copyOut(session.client, `COPY (${rows}) TO STDOUT`, part)) yield part.take(false);
+    isEnded = true;
+    yield part.takeLast();
   } catch (error) {
-    // A COPY that is given up in the middle leaves the session unusable.
-    session.destroy();
     throw isAppError(error) ? error : sourceError(error);
+  } finally {
+    // A COPY that is given up in the middle leaves the session unusable.
+    if (!isEnded) session.destroy();
   }
 }
 
@@ -152,25 +149,34 @@ export async function* copyRange(
 const INSERT_HEADER_BYTES = 8;
 
 /** Turns COPY lines into the records of one part after the other. */
-class PartWriter {
+class PartWriter implements CopyOutSink {
   private readonly table: SnapshotTable;
+  private readonly partBytesMax: number;
   private readonly rowBytesMax: number;
+  private readonly lines: LineSplitter;
   private readonly relation: Uint8Array;
   private out = new ByteWriter(1 << 20);
   private rows = 0;
   private rowsOversized = 0;
 
-  constructor(table: SnapshotTable, rowBytesMax: number) {
+  constructor(table: SnapshotTable, bounds: Pick<CopyRangeOptions, 'partBytesMax' | 'rowBytesMax'>) {
     this.table = table;
-    this.rowBytesMax = rowBytesMax;
+    this.partBytesMax = bounds.partBytesMax;
+    this.rowBytesMax = bounds.rowBytesMax;
+    // Escapes make a line at most twice as long as its values.
+    this.lines = new LineSplitter(bounds.rowBytesMax * 2 + table.relation.columns.length * 2, this);
     const relation = new ByteWriter();
     appendRelationMessage(relation, table.relation);
     this.relation = relation.take();
     this.begin();
   }
 
-  get bytes(): number {
-    return this.out.length;
+  get isFull(): boolean {
+    return this.out.length >= this.partBytesMax;
+  }
+
+  data(source: Uint8Array, start: number, end: number): void {
+    this.lines.push(source, start, end);
   }
 
   line(source: Uint8Array, start: number, end: number): void {
@@ -198,6 +204,12 @@ class PartWriter {
     const part = { changes: this.out.take(), rows: this.rows, rowsOversized: this.rowsOversized, last };
     this.begin();
     return part;
+  }
+
+  /** @throws AppError SOURCE_PROTOCOL when the last line has no end */
+  takeLast(): CopiedPart {
+    this.lines.finish();
+    return this.take(true);
   }
 
   private begin(): void {
