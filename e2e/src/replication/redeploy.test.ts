@@ -1,4 +1,6 @@
-import { freshDatabase } from '@sluice/testkit';
+import type { StreamNo } from '@sluice/domain';
+import { AppError } from '@sluice/errors';
+import { freshDatabase, waitFor } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
 import { project, ReplicatedSource } from './replicated-source.ts';
 
@@ -94,6 +96,81 @@ describe('a second deployment', () => {
       expect(loading).toEqual([]);
     });
   }
+
+  const small = { partBytesMax: 500, copyRangeBytes: 8192, copySessions: 1 };
+  const tagsOf = async (source: ReplicatedSource): Promise<readonly { readonly stream: StreamNo }[]> => {
+    const inUse = (await source.store.readStreams(project)).filter(({ droppedAfter }) => droppedAfter === undefined);
+    return inUse.filter(({ name }) => name === 'tags');
+  };
+
+  for (const cut of ['a crash', 'a lost connection'] as const) {
+    it(`L10: whose copy is cut off by ${cut} goes on where it stood`, async () => {
+      await using database = await freshDatabase('deploy_goes_on');
+      await using source = new ReplicatedSource(database.url, { tuning: small });
+      await source.sql(`${schema} analyze tags`);
+      source.start();
+      await source.deploy(one);
+      const fault = source.crashAt('part sent', { skip: 8 });
+      const deploying = source.deploy(two).catch((error: unknown) => error);
+      await fault.reached;
+      const [begun] = await tagsOf(source);
+      if (cut === 'a crash') await source.restart();
+      else fault.fail(new AppError('SOURCE_UNREACHABLE', { internal: 'lost here' }));
+      expect(await deploying).toBeInstanceOf(AppError);
+      await source.sql(`delete from tags where id % 100 = 1; update tags set id = id + 5000 where id % 100 = 2;
+        insert into tags values (9000, 'new'); update tags set name = 'changed' where id % 10 = 5`);
+      await source.caughtUp();
+      expect(await tagsOf(source)).toMatchObject([{ stream: begun?.stream }]);
+      await source.deploy(two);
+      await source.shows('tags', 'select id, name from tags');
+      const { stream } = await source.visibleStream('tags');
+      expect(stream).toBe(begun?.stream);
+      const points = (await source.store.readCopy(project, stream)).map(({ point }) => point);
+      expect(new Set(points).size).toBe(2);
+    });
+  }
+
+  it('that was cut off in its copy begins anew when the table was rewritten since, or other rules are wanted', async () => {
+    await using database = await freshDatabase('deploy_begins_anew');
+    await using source = new ReplicatedSource(database.url, { tuning: small });
+    await source.sql(`${schema} analyze tags`);
+    source.start();
+    await source.deploy(one);
+    const cutOff = async (): Promise<StreamNo | undefined> => {
+      const fault = source.crashAt('part sent', { skip: 8 });
+      const deploying = source.deploy(two).catch(() => {});
+      await fault.reached;
+      const [begun] = await tagsOf(source);
+      await source.restart();
+      await deploying;
+      return begun?.stream;
+    };
+    const first = await cutOff();
+    await source.sql(`alter table tags alter column name type varchar(9) using name || '!'`);
+    await source.deploy(two);
+    await source.shows('tags', 'select id, name from tags');
+    expect((await source.visibleStream('tags')).stream).not.toBe(first);
+    await source.deploy(one);
+    await cutOff();
+    await source.deploy(one);
+    expect(await tagsOf(source)).toEqual([]);
+  });
+
+  it('that nobody goes on with is given up after a time', async () => {
+    await using database = await freshDatabase('deploy_given_up');
+    await using source = new ReplicatedSource(database.url, { tuning: { ...small, resumeWithinMs: 300 } });
+    await source.sql(`${schema} analyze tags`);
+    source.start();
+    await source.deploy(one);
+    const fault = source.crashAt('part sent', { skip: 8 });
+    const deploying = source.deploy(two).catch(() => {});
+    await fault.reached;
+    await source.restart();
+    await deploying;
+    await waitFor(async () => (await tagsOf(source)).length === 0, { what: 'the streams to be dropped' });
+    await source.sql(`insert into notes values (2, 'serving')`);
+    await source.shows('notes', 'select id, body from notes');
+  });
 
   it('refuses a table without replica identity before it is published', async () => {
     await using database = await freshDatabase('identity');

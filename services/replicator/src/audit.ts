@@ -80,6 +80,7 @@ export async function auditStreams(options: AuditOptions, signal: AbortSignal): 
     events.audited(project, found.length, wrong.length);
     return { lsn, streams: found };
   } catch (error) {
+    follower.barriersUntil(undefined);
     await dropLoading(holding, epoch).catch(() => {});
     throw error;
   } finally {

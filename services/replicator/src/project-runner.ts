@@ -12,14 +12,21 @@ import { auditStreams } from './audit.ts';
 import type { CopyStatus } from './copy-progress.ts';
 import { copyTables } from './copy-tables.ts';
 import type { Dependencies } from './dependencies.ts';
-import { type AuditJob, type DeployJob, DeployJobs, type DeployProgress, type ReshardJob } from './deploy-jobs.ts';
+import {
+  type AuditJob,
+  type DeployJob,
+  DeployJobs,
+  type DeployProgress,
+  type Job,
+  type ReshardJob,
+} from './deploy-jobs.ts';
 import { dropLeftovers, type EpochStartOptions, type StartedEpoch, startEpoch } from './epoch-start.ts';
 import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { Backoff } from './progress/backoff.ts';
 import { ConditionWriter } from './progress/condition-writer.ts';
 import { settledAt } from './progress/settled-at.ts';
-import { dropLoading, redeploy, streamsInUse } from './redeploy.ts';
+import { dropLoading, keepResumable, redeploy, streamsInUse } from './redeploy.ts';
 import { resumeEpoch } from './resume-epoch.ts';
 import { runTogether } from './run-together.ts';
 import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
@@ -55,6 +62,8 @@ export class ProjectRunner {
   private brokenEpoch: Epoch | undefined;
   /** The epoch that is being built just now. */
   private builtEpoch: Epoch | undefined;
+  /** Until then streams that are being added, and that nobody is working on, wait for a deployment. */
+  private unclaimedUntilMs = 0;
   /** Tables, as `schema.table`, that the serving streams can no longer read, or whose rows are no longer those copied. */
   private readonly voidTables = new Set<string>();
   private republish = (): void => {};
@@ -300,10 +309,33 @@ export class ProjectRunner {
       await using session = await openSession(connection);
       await dropLeftovers(holding, session, source, serving.identity);
     }
-    await dropLoading(holding, serving);
+    const isKept = await keepResumable(holding, serving);
     const follower = this.newFollower(holding, serving, await streamsInUse(holding, serving));
     await holding.condition.live();
-    await this.together(follower, signal, (stop) => this.serveJobs(holding, follower, serving, stop));
+    await this.together(follower, signal, async (stop) => {
+      if (isKept) this.awaitClaim(stop);
+      await this.serveJobs(holding, follower, serving, stop);
+    });
+  }
+
+  /** Gives streams whose copy was cut off some time for a deployment that goes on with them. */
+  private awaitClaim(signal: AbortSignal): void {
+    const { clock, tuning } = this.dependencies;
+    this.unclaimedUntilMs = clock.monotonicMs() + tuning.resumeWithinMs;
+    void delay(clock, tuning.resumeWithinMs, signal).then(() => this.jobs.touch());
+  }
+
+  /** Streams that are being added, and that nobody will go on with, cost as much as any: the time is over, or the job excludes them. */
+  private async dropUnclaimed(holding: Holding, follower: Follower, epoch: EpochRecord, job: Job): Promise<void> {
+    if (job.kind === 'deploy') return;
+    if (job.kind === 'reconcile' && this.dependencies.clock.monotonicMs() < this.unclaimedUntilMs) return;
+    await this.dropLeftover(holding, follower, epoch);
+  }
+
+  private async dropLeftover(holding: Holding, follower: Follower, epoch: EpochRecord): Promise<void> {
+    // Dropping streams lifts a hold, which would show the void ones.
+    if (this.voidTables.size > 0 || !(await dropLoading(holding, epoch))) return;
+    follower.setStreams(await streamsInUse(holding, epoch));
   }
 
   private newFollower(holding: Holding, epoch: EpochRecord, streams: readonly StreamRecord[]): Follower {
@@ -369,6 +401,7 @@ export class ProjectRunner {
     signal: AbortSignal,
   ): Promise<void> {
     for (let job = await this.jobs.next(signal, true); job; job = await this.jobs.next(signal, true)) {
+      await this.dropUnclaimed(holding, follower, epoch, job);
       if (job.kind === 'audit') {
         await this.serveAudit({ holding, follower, epoch }, job, signal);
         continue;
@@ -389,9 +422,13 @@ export class ProjectRunner {
         if (voidTables.size > 0) await holding.condition.loading('SCHEMA_RELOADING');
         await redeploy({ holding, epoch, follower, wanted, voidTables, onProgress, onQueueCleared }, signal);
         if (holding.condition.isLoading && voidTables.size === 0) await holding.condition.live();
-        if (job.kind === 'deploy') job.settle();
+        if (job.kind === 'deploy') {
+          await this.dropLeftover(holding, follower, epoch);
+          job.settle();
+        }
       } catch (error) {
         if (signal.aborted) return;
+        this.awaitClaim(signal);
         if (job.kind === 'deploy') job.settle(error);
         if (job.kind !== 'deploy' || isAppError(error, 'SCHEMA_RELOADING')) throw error;
       }

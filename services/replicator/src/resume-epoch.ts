@@ -1,15 +1,11 @@
-import type { CopyRangeRecord, EpochRecord, StreamRecord } from '@sluice/bucket-store';
-import type { Lsn } from '@sluice/domain';
+import type { EpochRecord } from '@sluice/bucket-store';
 import type { StreamPlan } from '@sluice/sync-rules';
 import type { StartedEpoch } from './epoch-start.ts';
 import type { Holding } from './holding.ts';
 import { openBackfill, streamsInUse } from './redeploy.ts';
-import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
-import { reshapedTables } from './schema/reshaped-tables.ts';
-import { openSession, type SourceSession } from './source/connection.ts';
-import { tableKey } from './source/quote.ts';
+import { areTablesUntouched, isOfPlans, newestPoint, plannedRanges } from './resumable-copy.ts';
+import { openSession } from './source/connection.ts';
 import { readSlotState } from './source/slot.ts';
-import { readCopiedShapes, readTableShapes } from './source/table-shapes.ts';
 
 export interface ResumeOptions {
   /** The epoch that was being built. */
@@ -30,8 +26,8 @@ export async function resumeEpoch(holding: Holding, options: ResumeOptions): Pro
   const { dependencies, project, token, condition } = holding;
   const { store, wakeUps, events } = dependencies;
   const streams = await streamsInUse(holding, epoch);
-  const ranges = await rangesOf(holding, streams);
-  if (!ranges || !isWanted(streams, plans)) return undefined;
+  const ranges = await plannedRanges(holding, streams);
+  if (!ranges || !isOfPlans(streams, plans)) return undefined;
   await using session = await openSession(await dependencies.sourceOf(project));
   const slot = await readSlotState(session, epoch.identity.slot);
   if (!slot || slot.isLost || !(await areTablesUntouched(session, epoch, plans))) return undefined;
@@ -49,52 +45,4 @@ export async function resumeEpoch(holding: Holding, options: ResumeOptions): Pro
     await snapshot[Symbol.asyncDispose]();
     throw error;
   }
-}
-
-/** The ranges of every stream, or undefined unless all tables of all of them were planned. */
-async function rangesOf(
-  { dependencies, project }: Holding,
-  streams: readonly StreamRecord[],
-): Promise<readonly CopyRangeRecord[] | undefined> {
-  const all: CopyRangeRecord[] = [];
-  for (const stream of streams) {
-    const ranges = await dependencies.store.readCopy(project, stream.stream);
-    const planned = new Set(ranges.map(({ table }) => table));
-    if (tablesOfPlans([planOf(stream)]).some((table) => !planned.has(tableKey(table)))) return undefined;
-    all.push(...ranges);
-  }
-  return all.length === 0 ? undefined : all;
-}
-
-function isWanted(streams: readonly StreamRecord[], plans: readonly StreamPlan[]): boolean {
-  const contentOf = ({ name, contentHash }: { readonly name: string; readonly contentHash: string }): string =>
-    `${contentHash} ${name}`;
-  const wanted = new Set(plans.map(contentOf));
-  return streams.length === wanted.size && streams.every((stream) => wanted.has(contentOf(stream)));
-}
-
-/** A change while the copy's lock was gone may not be in the stream, and its rows are not those that were copied. */
-async function areTablesUntouched(
-  session: SourceSession,
-  epoch: EpochRecord,
-  plans: readonly StreamPlan[],
-): Promise<boolean> {
-  const tables = tablesOfPlans(plans);
-  const copied = await readCopiedShapes(session, epoch.identity.publication);
-  const now = await readTableShapes(session, tables);
-  const isSameKey = (table: string): boolean =>
-    copied[table] !== undefined &&
-    copied[table].key === now[table]?.key &&
-    copied[table].identity === now[table].identity;
-  return tables.map(tableKey).every(isSameKey) && reshapedTables(copied, now, columnsOfPlans(plans)).size === 0;
-}
-
-function newestPoint(streams: readonly StreamRecord[], ranges: readonly CopyRangeRecord[]): Lsn {
-  const points = [...streams.map(({ backfillPoint }) => backfillPoint), ...ranges.map(({ point }) => point)];
-  return points.filter((point) => point !== undefined).reduce((a, b) => (b > a ? b : a));
-}
-
-function planOf(stream: StreamRecord): StreamPlan {
-  // Plans are written by the rules compiler and come back as they were stored.
-  return stream.plan as StreamPlan;
 }

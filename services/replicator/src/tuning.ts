@@ -16,6 +16,8 @@ export interface Tuning {
   readonly copySessions: number;
   /** Tables are copied in ranges of their key of about this size, bytes; after a crash a range that was begun begins again. */
   readonly copyRangeBytes: number;
+  /** A copy of added streams that was cut off waits so long for the deployment that goes on with it. Milliseconds. */
+  readonly resumeWithinMs: number;
   /** A copy reads no more than this from its source, bytes per second. */
   readonly copyBytesPerSecondMax: number;
   /** A copy stands still while the stream is further behind its source than this, bytes of WAL. */
@@ -44,6 +46,7 @@ export const DEFAULT_TUNING: Tuning = {
   partBytesMax: 4 << 20,
   copySessions: 2,
   copyRangeBytes: 64 << 20,
+  resumeWithinMs: 600_000,
   copyBytesPerSecondMax: 2 ** 40,
   copyLagBytesMax: 256 << 20,
   rowBytesMax: 8 << 20,

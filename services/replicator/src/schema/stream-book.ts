@@ -36,12 +36,13 @@ export class StreamBook {
     return this.hasOvertaken;
   }
 
+  /** Of an epoch that serves, those that are not visible are being added: their copy was cut off, and may go on. */
   set(streams: readonly StreamRecord[]): void {
-    this.streams = streams;
-    // Plans are written by the rules compiler and come back as they were stored.
-    this.plans = streams.map(({ plan }) => plan as StreamPlan);
+    const visible = streams.filter(({ visibleAfter }) => visibleAfter !== undefined);
+    this.streams = visible.length > 0 ? visible : streams;
+    this.plans = plansOf(this.streams);
     this.pending = [];
-    this.added = [];
+    this.added = plansOf(streams.filter((stream) => !this.streams.includes(stream)));
   }
   announce(plans: readonly StreamPlan[]): void {
     this.pending = plans;
@@ -88,6 +89,11 @@ export class StreamBook {
   private get readers(): StreamPlan[] {
     return [...this.plans, ...this.added];
   }
+}
+
+function plansOf(streams: readonly StreamRecord[]): StreamPlan[] {
+  // Plans are written by the rules compiler and come back as they were stored.
+  return streams.map(({ plan }) => plan as StreamPlan);
 }
 
 /** NOTHING, and DEFAULT without a primary key, name no column: then Postgres itself refuses updates and deletes. */
