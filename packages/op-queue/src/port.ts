@@ -27,6 +27,8 @@ export type WakeUp =
   /**
    * Everything up to `checkpoint` is readable. The lists name what changed after `previousLsn`, no less than the checkpoint
    * before it. Where rows are divided among several shards they are empty: each shard tells its part with `changed`.
+   * `inUse` are the streams that the store had in use when it took the last frame: whoever knows others as visible must read them
+   * again before it serves this checkpoint. Undefined when that is not known.
    */
   | {
       readonly kind: 'checkpoint';
@@ -34,6 +36,7 @@ export type WakeUp =
       readonly checkpoint: Checkpoint;
       readonly previousLsn: Lsn;
       readonly shards: number;
+      readonly inUse: readonly StreamNo[] | undefined;
       readonly buckets: readonly BucketId[];
       readonly lookups: readonly LookupId[];
       readonly truncated: readonly StreamNo[];

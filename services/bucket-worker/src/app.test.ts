@@ -158,6 +158,7 @@ describe('bucket worker', () => {
         checkpoint: { epoch, lsn: 120n, committedAtMs: 120 },
         previousLsn: 99n,
         shards: 1,
+        inUse: [stream],
         buckets: [bucket('x'), bucket('y')],
         lookups: [lookupIdOf(stream, 0, paramKey('ann'))],
         truncated: [stream],

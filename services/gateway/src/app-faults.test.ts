@@ -77,6 +77,26 @@ describe('while the ground moves', () => {
     expect(again.replica.rows()).toHaveLength(2);
   });
 
+  it.each(['the wake-up is lost', 'reading them fails'])(
+    'L11, L12: no checkpoint above a switch of streams is shown with the old ones when %s',
+    async (how) => {
+      const gate = new Sluicegate();
+      const stack = await started({ readsThrough: (store) => gate.over(store), config: { pollMs: 60_000 } });
+      await stack.source.commit([doc(1, 'ann')]);
+      const client = await synced(stack);
+      if (how === 'the wake-up is lost') await stack.source.redeploy({ publish: false });
+      else {
+        gate.isDown = true;
+        await stack.source.redeploy();
+        await client.until(() => client.messages.some((m) => m.type === 'source' && m.code === 'STORE_UNAVAILABLE'));
+        gate.isDown = false;
+      }
+      const lsn = await stack.source.commit([doc(2, 'ann')]);
+      await client.untilLsn(lsn);
+      expect(client.replica.rows()).toHaveLength(2);
+    },
+  );
+
   it('a client that vanishes in the middle of a checkpoint leaves nothing behind', async () => {
     const gate = new Sluicegate();
     const stack = await started({ readsThrough: (store) => gate.over(store) });

@@ -62,6 +62,7 @@ describe('wake-ups over Redis', () => {
         checkpoint: { epoch: 1 as Epoch, lsn: 9n as Lsn, committedAtMs: 1 },
         previousLsn: 8n as Lsn,
         shards: 1,
+        inUse: undefined,
         buckets,
         lookups: buckets.map((id) => id as string as LookupId),
         truncated: [3 as StreamNo],

@@ -23,6 +23,7 @@ const examples: readonly WakeUp[] = [
     checkpoint: { epoch: 3 as Epoch, lsn: 0x7fffffffffffffffn as Lsn, committedAtMs: 1_900_000_000_000 },
     previousLsn: 0n as Lsn,
     shards: 4,
+    inUse: [1 as StreamNo, 70_000 as StreamNo],
     buckets: ['00112233445566778899aabbccddeeff' as BucketId],
     lookups: ['ffeeddccbbaa99887766554433221100' as LookupId, '00000000000000000000000000000000' as LookupId],
     truncated: [1 as StreamNo, 300 as StreamNo],
@@ -86,16 +87,16 @@ describe('wake-ups as bytes', () => {
     }
   });
 
-  it('the form is version 2: a change of these bytes raises the version', () => {
+  it('the form is version 3: a change of these bytes raises the version', () => {
     expect(examples.map((wakeUp) => Buffer.from(encode(wakeUp)).toString('hex'))).toMatchInlineSnapshot(`
       [
-        "0200ffffffff0703ffffffffffffff7f80f0cc86a6370000000000000000040100112233445566778899aabbccddeeff02ffeeddccbbaa99887766554433221100000000000000000000000000000000000201ac02",
-        "0206ffffffff0703020700000000000000ffffffffffffff7f0100112233445566778899aabbccddeeff01ffeeddccbbaa9988776655443322110001ac02",
-        "0201ffffffff0701030500000000000000ffffffffffff3f",
-        "0202ffffffff070900",
-        "0203ffffffff0701040e7075626c69632ec39c726c617562f0a20401",
-        "0204ffffffff07",
-        "0205ffffffff07",
+        "0300ffffffff0703ffffffffffffff7f80f0cc86a6370000000000000000040201f0a2040100112233445566778899aabbccddeeff02ffeeddccbbaa99887766554433221100000000000000000000000000000000000201ac02",
+        "0306ffffffff0703020700000000000000ffffffffffffff7f0100112233445566778899aabbccddeeff01ffeeddccbbaa9988776655443322110001ac02",
+        "0301ffffffff0701030500000000000000ffffffffffff3f",
+        "0302ffffffff070900",
+        "0303ffffffff0701040e7075626c69632ec39c726c617562f0a20401",
+        "0304ffffffff07",
+        "0305ffffffff07",
       ]
     `);
   });

@@ -19,7 +19,7 @@ import { unreachable } from '@sluice/errors';
 import type { WakeUp } from '../port.ts';
 
 /** Another version is not understood and dropped: wake-ups are hints. */
-const WAKE_UP_VERSION = 2;
+const WAKE_UP_VERSION = 3;
 const ID_BYTES = 16;
 /** `schema.table`, two names of NAMEDATALEN with room to spare. Bytes. */
 const TABLE_BYTES_MAX = 2_049;
@@ -105,13 +105,15 @@ type CheckpointNews = Extract<WakeUp, { kind: 'checkpoint' }>;
 
 function writeCheckpoint(
   out: ByteWriter,
-  { checkpoint, previousLsn, shards, buckets, lookups, truncated }: CheckpointNews,
+  { checkpoint, previousLsn, shards, inUse, buckets, lookups, truncated }: CheckpointNews,
 ): void {
   out.varint(checkpoint.epoch);
   out.u64(checkpoint.lsn);
   out.varint(checkpoint.committedAtMs);
   out.u64(previousLsn);
   out.varint(shards);
+  // A project without streams has no checkpoint.
+  writeNumbers(out, inUse ?? []);
   writeNames(out, { buckets, lookups, truncated });
 }
 function readCheckpoint(reader: ByteReader): Omit<CheckpointNews, 'kind' | 'project'> {
@@ -120,7 +122,8 @@ function readCheckpoint(reader: ByteReader): Omit<CheckpointNews, 'kind' | 'proj
     lsn: readLsn(reader),
     committedAtMs: reader.varint(),
   };
-  return { checkpoint, previousLsn: readLsn(reader), shards: reader.varint(), ...readNames(reader) };
+  const [previousLsn, shards, inUse] = [readLsn(reader), reader.varint(), readNumbers(reader)];
+  return { checkpoint, previousLsn, shards, inUse: inUse.length > 0 ? inUse : undefined, ...readNames(reader) };
 }
 
 type ChangedNews = Extract<WakeUp, { kind: 'changed' }>;

@@ -10,11 +10,16 @@ import {
   type ProjectId,
   type StreamNo,
 } from '@sluice/domain';
-import type { WakeUps } from '@sluice/op-queue';
+import type { WakeUp, WakeUps } from '@sluice/op-queue';
 import type { FrameResult } from './evaluate-frame.ts';
 
 /** Names of one kind in one wake-up; when more changed, everybody looks at everything. */
 const NAMES_MAX = 10_000;
+
+export type ReachedCheckpoint = Pick<
+  Extract<WakeUp, { kind: 'checkpoint' }>,
+  'checkpoint' | 'previousLsn' | 'shards' | 'inUse'
+>;
 
 /**
  * Collects what a shard's frames changed and tells it, with the stretch of the stream for which nothing is missing. What
@@ -67,11 +72,11 @@ export class Announcements {
   }
 
   /** Tells a checkpoint that every shard has reached; of a single shard with everything that changed. */
-  checkpoint(checkpoint: Checkpoint, previousLsn: Lsn, shards: number): void {
+  checkpoint({ checkpoint, previousLsn, shards, inUse }: ReachedCheckpoint): void {
     const { project } = this;
     if (shards > 1) {
       const none = { buckets: [], lookups: [], truncated: [] };
-      this.wakeUps.publish({ kind: 'checkpoint', project, checkpoint, previousLsn, shards, ...none });
+      this.wakeUps.publish({ kind: 'checkpoint', project, checkpoint, previousLsn, shards, inUse, ...none });
       return;
     }
     const since = this.from > previousLsn ? this.from : previousLsn;
@@ -81,6 +86,7 @@ export class Announcements {
       checkpoint,
       previousLsn: since,
       shards,
+      inUse,
       ...this.names(),
     });
     this.clear(checkpoint.lsn);

@@ -242,15 +242,19 @@ export class ShardApplier {
     return result.end ? 'piece' : 'ended';
   }
 
-  private async announce({ epoch, prev, end }: FrameCommit, shards: number, outcome: ApplyOutcome): Promise<void> {
+  private async announce(commit: FrameCommit, shards: number, outcome: ApplyOutcome): Promise<void> {
+    const { epoch, prev, end } = commit;
     const { project, shard, wakeUps, store } = this.options;
     wakeUps.publish({ kind: 'applied', project, epoch, shard, position: end });
     if (outcome.kind === 'applied') {
-      if (outcome.checkpoint) this.announcements.checkpoint(outcome.checkpoint, outcome.previousLsn, shards);
+      const { checkpoint, previousLsn } = outcome;
+      // The store took the frame since these are the streams in use.
+      if (checkpoint) this.announcements.checkpoint({ checkpoint, previousLsn, shards, inUse: commit.streams });
       return;
     }
     const checkpoint = await this.untilAnswered(() => store.readCheckpoint(project));
-    if (checkpoint?.epoch === epoch) this.announcements.checkpoint(checkpoint, prev.lsn, shards);
+    const reached = { previousLsn: prev.lsn, shards, inUse: undefined };
+    if (checkpoint?.epoch === epoch) this.announcements.checkpoint({ checkpoint, ...reached });
   }
 
   private async commitSnapshot(

@@ -1,5 +1,12 @@
 import type { SourceRecord } from '@sluice/bucket-store';
-import { type Checkpoint, type Clock, compareCheckpoints, type Lsn, type ProjectId } from '@sluice/domain';
+import {
+  type Checkpoint,
+  type Clock,
+  compareCheckpoints,
+  type Lsn,
+  type ProjectId,
+  type StreamNo,
+} from '@sluice/domain';
 import type { WakeUp, WakeUps } from '@sluice/op-queue';
 import type { Served, ServedStream, SourceMessage, Step, StoreReads } from '../model.ts';
 import { generationsOf, isSameGenerations, servedAt } from './served.ts';
@@ -144,6 +151,10 @@ export class ProjectWatch {
     }
     if (compareCheckpoints(news.checkpoint, before.checkpoint) <= 0) return;
     const { lsn } = news.checkpoint;
+    if (!isServable(before.streams, news.inUse)) {
+      void this.refresh();
+      return;
+    }
     const changes = this.changesOf(news, before.checkpoint.lsn);
     const served = servedAt(this.options.project, news.checkpoint, before.generations, before);
     this.served = served;
@@ -242,4 +253,12 @@ export class ProjectWatch {
       before.rowsEstimate === source.rowsEstimate;
     if (!isSame) this.options.onSource(source);
   }
+}
+
+/**
+ * L11: whether none of the streams that are served was dropped. What tells of a switch may be lost, and reading the streams may have
+ * failed: a checkpoint above the switch must not be shown with what a dropped stream was.
+ */
+function isServable(served: readonly ServedStream[], inUse: readonly StreamNo[] | undefined): boolean {
+  return inUse !== undefined && served.every(({ stream }) => inUse.includes(stream));
 }

@@ -100,7 +100,7 @@ export class ModelSource {
   }
 
   /** Copies the stream again as a new generation that replaces the present one at the next commit. */
-  async redeploy(): Promise<void> {
+  async redeploy({ publish = true } = {}): Promise<void> {
     const { store, project, token } = this;
     const old = this.stream;
     const record = await this.addStream(this.lsn);
@@ -110,7 +110,7 @@ export class ModelSource {
     await store.switchStreams(project, token, this.epoch, { show: [record.stream], drop: [old] });
     this.stream = record.stream;
     this.switches.push({ after: this.lsn, stream: record.stream });
-    this.wakeUps.publish({ kind: 'streams', project });
+    if (publish) this.wakeUps.publish({ kind: 'streams', project });
   }
 
   private async addStream(activatedAt: Lsn): Promise<StreamRecord> {
@@ -184,6 +184,7 @@ export class ModelSource {
         checkpoint,
         previousLsn,
         shards: 1,
+        inUse: streams,
         buckets: [...draft.buckets.keys()],
         lookups: [...new Set(draft.memberships.map((write) => write.lookup))],
         truncated: draft.truncates.map((truncate) => truncate.stream),
