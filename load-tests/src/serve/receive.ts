@@ -78,7 +78,7 @@ class ReceivingClient {
     if (!tally) throw new Error('a chunk of no bucket');
     const ops =
       chunk.codec === CODEC_DEFLATE_RAW
-        ? inflateRawSync(chunk.payload, { maxOutputLength: chunk.payloadBytes })
+        ? inflateRawSync(chunk.payload, { maxOutputLength: chunk.payloadBytes, chunkSize: chunk.payloadBytes })
         : chunk.payload;
     const view = new DataView(ops.buffer, ops.byteOffset, ops.byteLength);
     tally.rows += forEachOp(ops, (_kind, start, end) => {

@@ -140,6 +140,10 @@ export class ByteReader {
     }
     throw new MalformedBytesError('varint too long');
   }
+  /** Moves past bytes without making a view of them. */
+  skip(count: number): void {
+    this.need(count);
+  }
   /** A view, not a copy. */
   raw(count: number): Uint8Array {
     const from = this.need(count);

@@ -148,12 +148,12 @@ export function skipCell(input: ByteReader): void {
   const tag = input.u8();
   if (tag >= CELL.shortText) {
     if (tag >= CELL.shortText + SHORT_TEXT_MAX) throw new MalformedBytesError('unknown cell tag');
-    input.raw(tag - CELL.shortText);
-  } else if (tag === CELL.text || tag === CELL.blob) input.blob();
-  else if (tag === CELL.i8) input.raw(1);
-  else if (tag === CELL.i16) input.raw(2);
-  else if (tag === CELL.i32) input.raw(4);
-  else if (tag === CELL.i64 || tag === CELL.f64) input.raw(8);
+    input.skip(tag - CELL.shortText);
+  } else if (tag === CELL.text || tag === CELL.blob) input.skip(input.varint());
+  else if (tag === CELL.i8) input.skip(1);
+  else if (tag === CELL.i16) input.skip(2);
+  else if (tag === CELL.i32) input.skip(4);
+  else if (tag === CELL.i64 || tag === CELL.f64) input.skip(8);
   else if (tag !== CELL.null && tag !== CELL.zero && tag !== CELL.one)
     throw new MalformedBytesError('unknown cell tag');
 }

@@ -45,7 +45,7 @@ export function forEachOp(payload: Uint8Array, visit: (kind: OpKind, start: numb
     if (kind !== OP_PUT && kind !== OP_REMOVE) throw new MalformedBytesError('unknown op kind');
     const length = reader.varint();
     const start = reader.at;
-    reader.raw(length);
+    reader.skip(length);
     visit(kind, start, reader.at);
     count++;
   }

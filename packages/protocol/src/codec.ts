@@ -166,7 +166,8 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array<ArrayBuf
       out.varint(message.rowsEstimate);
       break;
   }
-  return out.take();
+  // A chunk's writer has the right size already, and a chunk may be megabytes.
+  return message.type === 'chunk' ? out.written() : out.take();
 }
 
 /** Chunk payloads are views of the input. @throws MalformedBytesError as decodeClientMessage does. */

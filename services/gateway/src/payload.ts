@@ -17,34 +17,43 @@ export interface EncodedPayload {
 export async function inflated({ codec, payload, payloadBytes }: EncodedPayload): Promise<Uint8Array> {
   if (codec === CODEC_STORED) return payload;
   if (payloadBytes > CHUNK_PAYLOAD_BYTES_MAX) throw new MalformedBytesError('payload too large');
-  const bytes = payloadBytes <= SYNC_BYTES_MAX ? inflateNow(payload) : await inflateLater(payload);
+  const bytes =
+    payloadBytes <= SYNC_BYTES_MAX ? inflateNow(payload, payloadBytes) : await inflateLater(payload, payloadBytes);
   if (bytes.length !== payloadBytes) throw new MalformedBytesError('payload length differs');
   return bytes;
 }
 
-/** Deflates when that saves at least a tenth. */
+/** Deflates when that saves at least a tenth; otherwise the payload is the very bytes that were given. */
 export async function deflatedIfSmaller(ops: Uint8Array): Promise<EncodedPayload> {
   const stored = { codec: CODEC_STORED, payload: ops, payloadBytes: ops.length } as const;
   if (ops.length < DEFLATE_BYTES_MIN) return stored;
   const payload = await new Promise<Uint8Array>((resolve, reject) =>
-    deflateRaw(ops, { level: 1 }, (error, result) => (error ? reject(error) : resolve(result))),
+    // In one step, mostly: each further one goes to zlib's threads and back, with a buffer of its own.
+    deflateRaw(ops, { level: 1, chunkSize: Math.ceil(ops.length * 0.6) }, (error, result) =>
+      error ? reject(error) : resolve(result),
+    ),
   );
   if (payload.length > ops.length * 0.9) return stored;
   return { codec: CODEC_DEFLATE_RAW, payload, payloadBytes: ops.length };
 }
 
-const bound = { maxOutputLength: CHUNK_PAYLOAD_BYTES_MAX };
+/** The least that zlib takes. */
+const ZLIB_CHUNK_BYTES_MIN = 64;
+/** Into one buffer of the length that is stated. */
+function exactly(payloadBytes: number): { maxOutputLength: number; chunkSize: number } {
+  return { maxOutputLength: Math.max(payloadBytes, 1), chunkSize: Math.max(payloadBytes, ZLIB_CHUNK_BYTES_MIN) };
+}
 
-function inflateNow(payload: Uint8Array): Uint8Array {
+function inflateNow(payload: Uint8Array, payloadBytes: number): Uint8Array {
   try {
-    return inflateRawSync(payload, bound);
+    return inflateRawSync(payload, exactly(payloadBytes));
   } catch {
     throw new MalformedBytesError('payload does not inflate');
   }
 }
-function inflateLater(payload: Uint8Array): Promise<Uint8Array> {
+function inflateLater(payload: Uint8Array, payloadBytes: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) =>
-    inflateRaw(payload, bound, (error, result) =>
+    inflateRaw(payload, exactly(payloadBytes), (error, result) =>
       error ? reject(new MalformedBytesError('payload does not inflate')) : resolve(result),
     ),
   );

@@ -2,6 +2,7 @@ import type { ProjectId } from '@sluice/domain';
 import { AppError, InvariantError } from '@sluice/errors';
 import { type ClientBase, Pool, type PoolClient, type QueryConfig, type QueryResult, type QueryResultRow } from 'pg';
 import { STORE_ROLE } from '../sql/migrate.ts';
+import { copyOut } from './copy-out.ts';
 
 export interface PostgresBucketStoreOptions {
   readonly url: string;
@@ -39,6 +40,23 @@ export class Database {
       return await this.pool.query<Row>(config);
     } catch (error) {
       throw storeError(error);
+    }
+  }
+
+  /** The messages of one `COPY ... TO STDOUT`, which is its own transaction and names its project itself. */
+  async copy(text: string): Promise<readonly Buffer[]> {
+    let client: PoolClient | undefined;
+    let failure: Error | undefined;
+    try {
+      client = await this.pool.connect();
+      client.on('error', ignore);
+      return await copyOut(client, text);
+    } catch (error) {
+      failure = error instanceof Error ? error : new Error(String(error));
+      throw storeError(error);
+    } finally {
+      client?.release(failure);
+      client?.off('error', ignore);
     }
   }
 

@@ -3,6 +3,7 @@ import type { ChunkCodec } from '@sluice/protocol';
 import { type ChunkCursor, formatChunkCursor, NO_CURSOR, parseChunkCursor } from '../chunk-cursor.ts';
 import type { BucketRef, BucketTotals, ChunkPage, ChunkRequest, LookupRef, SourceIssue, StoredChunk } from '../port.ts';
 import { int4Array } from './binary-array.ts';
+import { CopiedRows, hexesSql, hexSql, intSql, intsSql } from './copy-out.ts';
 import type { Database } from './database.ts';
 import { lsnFromText } from './frames.ts';
 import { contentOf, openBody } from './pack-format.ts';
@@ -17,15 +18,16 @@ export async function readCheckpoint(database: Database, project: ProjectId): Pr
   return row && { epoch: row.epoch as Epoch, lsn: lsnFromText(row.lsn), committedAtMs: Number(row.committed_at_ms) };
 }
 
+/** 64-bit integers are text where the driver reads them, and integers where they come as bytes. */
 export interface ChunkRow {
   stream: number;
   bucket: Buffer;
-  lsn: string;
-  seq: string;
-  part: string;
+  lsn: string | bigint;
+  seq: string | bigint;
+  part: string | bigint;
   ops: number;
   rows_delta: number;
-  checksum_delta: string;
+  checksum_delta: string | bigint;
   codec: number;
   payload_bytes: number;
   directory: Buffer;
@@ -37,30 +39,55 @@ export interface ChunkRow {
 }
 export const CHUNK_COLUMNS = `stream, bucket, lsn, seq, part, ops, rows_delta, checksum_delta, codec, payload_bytes, directory,
   payload, pack_format, pack_start, directory_bytes, stored_bytes`;
+const CHUNK_COLUMNS_COUNT = 16;
 
 export async function readChunks(database: Database, project: ProjectId, request: ChunkRequest): Promise<ChunkPage> {
   const from: ChunkCursor = request.cursor === undefined ? NO_CURSOR : parseChunkCursor(request.cursor);
-  const { rows } = await database.query<ChunkRow>({
-    name: 'sluice_read_chunks',
-    text: `select ${CHUNK_COLUMNS} from sluice_store.read_chunks($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-    values: [
-      project,
-      streamsOf(request.buckets),
-      request.buckets.map((ref) => Buffer.from(ref.bucket, 'hex')),
-      request.after,
-      request.through,
-      request.bytesMax,
-      from.stream,
-      Buffer.from(from.bucket, 'hex'),
-      from.lsn,
-      from.seq,
-      from.part,
-    ],
-  });
+  const parameters = [
+    intSql(project),
+    intsSql(request.buckets.map((ref) => ref.stream)),
+    hexesSql(request.buckets.map((ref) => ref.bucket)),
+    intSql(request.after),
+    intSql(request.through),
+    intSql(request.bytesMax),
+    intSql(from.stream),
+    hexSql(from.bucket),
+    intSql(from.lsn),
+    intSql(from.seq),
+    intSql(from.part),
+  ];
+  const select = `select ${CHUNK_COLUMNS} from sluice_store.read_chunks(${parameters.join()})`;
+  const rows = chunkRowsFromCopy(await database.copy(`copy (${select}) to stdout (format binary)`));
   const chunks = chunksFromRows(rows);
   const last = chunks.at(-1);
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.directory.length + chunk.payload.length, 0);
   return { chunks, next: last !== undefined && bytes >= request.bytesMax ? formatChunkCursor(last) : undefined };
+}
+
+/** With views of what was copied; a row holds on to no other's bytes. */
+function chunkRowsFromCopy(copied: readonly Buffer[]): ChunkRow[] {
+  const copy = new CopiedRows(copied, CHUNK_COLUMNS_COUNT);
+  const rows: ChunkRow[] = [];
+  while (copy.next())
+    rows.push({
+      stream: copy.int4(),
+      bucket: copy.blob(),
+      lsn: copy.int8(),
+      seq: copy.int8(),
+      part: copy.int8(),
+      ops: copy.int4(),
+      rows_delta: copy.int4(),
+      checksum_delta: copy.int8(),
+      codec: copy.int2(),
+      payload_bytes: copy.int4(),
+      directory: copy.blob(),
+      payload: copy.blob(),
+      pack_format: copy.int2(),
+      pack_start: copy.int4(),
+      directory_bytes: copy.int4(),
+      stored_bytes: copy.int4(),
+    });
+  return rows;
 }
 
 /** Chunks that stand in packs come with the pack's body, of those that follow one another only the first. */
@@ -79,7 +106,7 @@ export function chunkFromRow(row: ChunkRow): StoredChunk {
   return {
     stream: row.stream as StreamNo,
     bucket: row.bucket.toString('hex') as BucketId,
-    position: { lsn: lsnFromText(row.lsn), seq: Number(row.seq) },
+    position: { lsn: BigInt(row.lsn) as Lsn, seq: Number(row.seq) },
     part: Number(row.part),
     ops: row.ops,
     rowsDelta: row.rows_delta,

@@ -4,6 +4,8 @@ import { forEachDirectoryEntry, forEachOp, OP_PUT } from '@sluice/protocol';
 /** Rows of one bucket in one reduction. Past it, the typed arrays below would overflow their 32-bit numbers. */
 const OPS_MAX = 2 ** 28;
 const EMPTY = 0xffffffff;
+const BODY_FIELDS = 3;
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /**
  * Finds, over the chunks of a bucket in their order, which ops are the newest of their row and put it (L13: nothing
@@ -21,6 +23,10 @@ export class LiveOps {
   private readonly keys = new ByteWriter(8192);
   private ops = 0;
   private live = new Uint8Array(256);
+  /** Kind, start and end of each op of the chunk that is offered. */
+  private bodies = new Uint32Array(1024 * BODY_FIELDS);
+  /** Of the op that is offered. */
+  private readonly key = { bytes: NO_BYTES, start: 0, end: 0 };
   private part = 0;
   private parts = 1;
   private readonly rowsMax: number;
@@ -47,17 +53,30 @@ export class LiveOps {
 
   /** @throws MalformedBytesError when directory and payload do not fit each other */
   offer(directory: Uint8Array, payload: Uint8Array): number {
-    const bodies: number[] = [];
-    const count = forEachOp(payload, (kind, start, end) => bodies.push(kind, start, end));
+    const count = this.readBodies(payload);
+    const { bodies, key } = this;
+    key.bytes = payload;
     const listed = forEachDirectoryEntry(directory, (hashLo, hashHi, keyBytes, index) => {
-      const start = bodies[index * 3 + 1];
-      const end = bodies[index * 3 + 2];
-      if (start === undefined || end === undefined || start + keyBytes > end)
-        throw new MalformedBytesError('directory does not fit the payload');
-      this.offerOp(bodies[index * 3] === OP_PUT, hashLo, hashHi, payload.subarray(start, start + keyBytes));
+      const start = bodies[index * BODY_FIELDS + 1] as number;
+      const end = start + keyBytes;
+      if (index >= count || end > (bodies[index * BODY_FIELDS + 2] as number)) throw misfit();
+      key.start = start;
+      key.end = end;
+      this.offerOp(bodies[index * BODY_FIELDS] === OP_PUT, hashLo, hashHi);
     });
-    if (listed !== count) throw new MalformedBytesError('directory does not fit the payload');
+    if (listed !== count) throw misfit();
     return count;
+  }
+
+  private readBodies(payload: Uint8Array): number {
+    let at = 0;
+    return forEachOp(payload, (kind, start, end) => {
+      if (at + BODY_FIELDS > this.bodies.length) this.bodies = grown(this.bodies);
+      const { bodies } = this;
+      bodies[at++] = kind;
+      bodies[at++] = start;
+      bodies[at++] = end;
+    });
   }
 
   /** Whether the op of this number is the newest of its row, and a put. */
@@ -69,41 +88,46 @@ export class LiveOps {
   finish(): void {
     this.slots = new Uint32Array(0);
     this.hashLo = this.hashHi = this.keyStart = this.newestOp = this.slots;
+    this.bodies = this.slots;
     this.keys.bytes = new Uint8Array(0);
+    this.key.bytes = NO_BYTES;
   }
   get bytes(): number {
     return this.live.length;
   }
 
-  private offerOp(isPut: boolean, hashLo: number, hashHi: number, key: Uint8Array): void {
+  private offerOp(isPut: boolean, hashLo: number, hashHi: number): void {
     const op = this.ops++;
     if (op >= OPS_MAX) throw new MalformedBytesError('too many ops in one bucket');
     if (op >> 3 >= this.live.length) this.live = grown(this.live);
     if (this.parts > 1 && hashHi % this.parts !== this.part) return;
-    const row = this.rowOf(hashLo, hashHi, key);
+    const row = this.rowOf(hashLo, hashHi);
     const older = this.newestOp[row] as number;
     if (older !== EMPTY) this.setLive(older, false);
     this.newestOp[row] = op;
     if (isPut) this.setLive(op, true);
   }
 
-  private rowOf(hashLo: number, hashHi: number, key: Uint8Array): number {
+  private rowOf(hashLo: number, hashHi: number): number {
     const mask = this.slots.length - 1;
     let slot = hashLo & mask;
     for (;;) {
       const row = this.slots[slot] as number;
-      if (row === EMPTY) return this.addRow(slot, hashLo, hashHi, key);
-      if (this.hashLo[row] === hashLo && this.hashHi[row] === hashHi && this.isKey(row, key)) return row;
+      if (row === EMPTY) return this.addRow(slot, hashLo, hashHi);
+      if (this.hashLo[row] === hashLo && this.hashHi[row] === hashHi && this.isKey(row)) return row;
       slot = (slot + 1) & mask;
     }
   }
 
-  private isKey(row: number, key: Uint8Array): boolean {
-    const reader = new ByteReader(this.keys.bytes, this.keyStart[row], this.keys.length);
-    return Buffer.compare(reader.blob(), key) === 0;
+  private isKey(row: number): boolean {
+    const { bytes, start, end } = this.key;
+    const known = new ByteReader(this.keys.bytes, this.keyStart[row], this.keys.length);
+    if (known.varint() !== end - start) return false;
+    for (let i = start, at = known.at; i < end; i++, at++) if (known.bytes[at] !== bytes[i]) return false;
+    return true;
   }
 
-  private addRow(slot: number, hashLo: number, hashHi: number, key: Uint8Array): number {
+  private addRow(slot: number, hashLo: number, hashHi: number): number {
     const row = this.rows++;
     if (row === this.hashLo.length) {
       this.hashLo = grown(this.hashLo);
@@ -115,7 +139,8 @@ export class LiveOps {
     this.hashLo[row] = hashLo;
     this.hashHi[row] = hashHi;
     this.keyStart[row] = this.keys.length;
-    this.keys.blob(key);
+    this.keys.varint(this.key.end - this.key.start);
+    this.keys.raw(this.key.bytes, this.key.start, this.key.end);
     this.newestOp[row] = EMPTY;
     if (this.rows * 2 > this.slots.length) this.rehash();
     return row;
@@ -139,6 +164,10 @@ export class LiveOps {
     this.live[op >> 3] = isLive ? byte | bit : byte & ~bit;
     this.liveOps += isLive ? 1 : -1;
   }
+}
+
+function misfit(): MalformedBytesError {
+  return new MalformedBytesError('directory does not fit the payload');
 }
 
 function grown<T extends Uint8Array | Uint32Array>(array: T): T {

@@ -164,10 +164,14 @@ function rewritten(): AppError {
 /** Live ops in packs of about PACK_BYTES. A large chunk without dead ops passes through untouched. */
 async function packLive(chunks: readonly OpenChunk[], live: LiveOps, firstOp: number): Promise<PackedOps[]> {
   const packs: PackedOps[] = [];
-  const open = new ByteWriter(4096);
+  const open = new ByteWriter(openBytes(chunks));
   let openOps = 0;
   const close = async (): Promise<void> => {
-    if (openOps > 0) packs.push({ ops: openOps, ...(await deflatedIfSmaller(open.take())) });
+    const written = open.written();
+    const encoded = await deflatedIfSmaller(written);
+    // The writer is used again.
+    const payload = encoded.payload === written ? open.take() : encoded.payload;
+    if (openOps > 0) packs.push({ ...encoded, payload, ops: openOps });
     open.reset();
     openOps = 0;
   };
@@ -192,6 +196,12 @@ async function packLive(chunks: readonly OpenChunk[], live: LiveOps, firstOp: nu
   }
   await close();
   return packs;
+}
+
+/** What a pack may hold before it is closed, so that it seldom grows. */
+function openBytes(chunks: readonly OpenChunk[]): number {
+  const all = chunks.reduce((sum, { payload }) => sum + payload.length, 0);
+  return Math.max(1, Math.min(all, PACK_BYTES + FORWARD_BYTES_MIN));
 }
 
 function liveSpans(payload: Uint8Array, live: LiveOps, firstOp: number): { start: number; end: number }[] {

@@ -91,17 +91,23 @@ async function sendPageByPage(feed: ProjectFeed, step: CheckpointToSend, sink: F
   writer.add(checkpointMessage(feed, step, knownSize(firstSizes, replaceTotals)));
   const sums: BucketSum[] = plan.replace.map((bucket, i) => sumOf(feed, bucket, replaceTotals[i] as BucketTotals));
   for (const [i, group] of extendGroups.entries()) {
-    if (i > 0) await warm(firstPagesOf(feed, group, span));
+    // As with replaced buckets, the caches alone keep the pages.
+    if (i > 0) await firstPagesOf(feed, group, span);
     for (const bucket of group) {
       const first = await sendPages((cursor) => feed.changes(bucket, span, cursor), writer);
       sums.push(sumOf(feed, bucket, await feed.totals(bucket, lsn, { after: step.after, page: first })));
     }
   }
-  for (const group of groupsOf(plan.replace, (bucket) => rowsOf.get(bucket) ?? 0)) {
-    const readers = group.map((bucket) =>
-      feed.content(bucket, { through: lsn, rows: rowsOf.get(bucket) ?? 0, member }),
-    );
-    await warm(Promise.all(readers.map((read) => read(undefined))));
+  const rows = (bucket: BucketId): number => rowsOf.get(bucket) ?? 0;
+  const readersOf = (group: readonly BucketId[] = []): PageReader[] =>
+    group.map((bucket) => feed.content(bucket, { through: lsn, rows: rows(bucket), member }));
+  const groups = groupsOf(plan.replace, rows);
+  let ahead = readersOf(groups[0]);
+  for (let i = 0; i < groups.length; i++) {
+    const readers = ahead;
+    await warm(readers);
+    ahead = readersOf(groups[i + 1]);
+    if (sink.isReady) readAhead(ahead);
     for (const read of readers) await sendPages(read, writer);
   }
   step.confirm();
@@ -111,8 +117,12 @@ async function sendPageByPage(feed: ProjectFeed, step: CheckpointToSend, sink: F
 }
 
 /** Small buckets are read together. Their pages are kept by the caches alone: a session holds none of them. */
-async function warm(pages: Promise<readonly FramePage[]>): Promise<void> {
-  await pages;
+async function warm(readers: readonly PageReader[]): Promise<void> {
+  await Promise.all(readers.map((read) => read(undefined)));
+}
+/** The store works on what comes next while this is sent. A failure shows when its turn has come. */
+function readAhead(readers: readonly PageReader[]): void {
+  warm(readers).catch(() => {});
 }
 
 type PageSize = Omit<FramePage, 'frames'>;

@@ -56,6 +56,8 @@ export interface AssemblerOptions {
 export const ACTIVATION = 'activate:';
 const PG_EPOCH_UNIX_US = 946_684_800_000_000n;
 const initialBytes = 256 * 1024;
+/** A frame is closed behind its last row, so that the next full one may be a little longer. */
+const slackFactor = 1.0625;
 const ZERO = lsnFromBigint(0n);
 /** A source that keeps more open than this per commit is not sending what we ask for. */
 const messagesPerCommitMax = 64;
@@ -308,8 +310,10 @@ export class Assembler {
     const { prev, out } = this;
     const isMostlyFull = bytes > out.bytes.length / 2;
     const changes = isMostlyFull ? out.bytes.subarray(0, bytes) : out.bytes.slice(0, bytes);
-    // A large buffer is given away rather than copied; a small one is used again, unless a tail still lies in it.
-    if (isMostlyFull || bytes < out.length) this.out = new ByteWriter(isMostlyFull ? out.bytes.length : initialBytes);
+    // A large buffer is given away rather than copied; a small one is used again, unless a tail still lies in it. The next frame
+    // is likely to be as large, and what a buffer has beyond that would wait in the queue with it.
+    if (isMostlyFull || bytes < out.length)
+      this.out = new ByteWriter(isMostlyFull ? Math.ceil(bytes * slackFactor) : initialBytes);
     else out.reset();
     this.prev = end;
     this.completed = undefined;
