@@ -13,11 +13,10 @@ import pg from 'pg';
 export const PROJECT_REF = 'bench';
 export const ISSUER = 'bench';
 export const AUDIENCE = 'sluice';
-const PROJECT = parseProjectId(1);
+export const PROJECT = parseProjectId(1);
 
 /** A source, a store and the data plane between them, all with fsync and synchronous_commit on. */
-export interface BenchStack extends AsyncDisposable {
-  readonly project: ProjectId;
+export interface BenchStack extends Followed, AsyncDisposable {
   readonly source: pg.Client;
   readonly sourceUrl: string;
   readonly storeUrl: string;
@@ -145,16 +144,22 @@ export async function endOfLoad(source: pg.Client): Promise<Lsn> {
   return parseLsn(String(result.rows[0]?.lsn));
 }
 
+/** A project whose checkpoints can be waited for. */
+export interface Followed {
+  readonly project: ProjectId;
+  readonly dataPlane: Pick<DataPlane, 'store' | 'wakeUps'>;
+}
+
 /** Resolves when a checkpoint at or above `lsn` is durable and readable. */
-export async function untilCheckpoint(stack: Pick<BenchStack, 'dataPlane' | 'project'>, lsn: Lsn): Promise<void> {
-  const { store, wakeUps } = stack.dataPlane;
+export async function untilCheckpoint(followed: Followed, lsn: Lsn): Promise<void> {
+  const { store, wakeUps } = followed.dataPlane;
   await new Promise<void>((resolve) => {
-    const unsubscribe = wakeUps.subscribe(stack.project, (wakeUp) => {
+    const unsubscribe = wakeUps.subscribe(followed.project, (wakeUp) => {
       if (wakeUp.kind === 'checkpoint' && wakeUp.checkpoint.lsn >= lsn) finish();
     });
     // A wake-up is a hint; the store is asked as well, rarely enough not to disturb what is measured.
     const poll = setInterval(() => {
-      void store.readCheckpoint(stack.project).then((checkpoint) => {
+      void store.readCheckpoint(followed.project).then((checkpoint) => {
         if (checkpoint && checkpoint.lsn >= lsn) finish();
       });
     }, POLL_MS);
