@@ -25,6 +25,7 @@ export function createMemoryOpQueue(options: MemoryOpQueueOptions): OpQueue {
     async clear(project) {
       for (const queue of shards.values()) if (queue.project === project) queue.clear();
     },
+    isEmpty: async (project, shard) => shardQueue(project, shard).isEmpty,
   };
 }
 
@@ -35,6 +36,8 @@ class ShardQueue {
   private bytes = 0;
   /** Raised by `clear`: room held by frames taken before it was already given back. */
   private generation = 0;
+  /** Handed over and not done. */
+  private takenCount = 0;
   /** Publishers that wait, in order of arrival; calling one makes it look whether there is room. */
   private publishers: (() => void)[] = [];
   private wakeTaker: (() => void) | undefined;
@@ -42,6 +45,10 @@ class ShardQueue {
   constructor(project: ProjectId, bytesMax: number) {
     this.project = project;
     this.bytesMax = bytesMax;
+  }
+
+  get isEmpty(): boolean {
+    return this.frames.length === 0 && this.publishers.length === 0 && this.takenCount === 0;
   }
 
   async publish(frame: Frame, signal: AbortSignal): Promise<void> {
@@ -62,6 +69,7 @@ class ShardQueue {
     this.generation++;
     this.frames = [];
     this.bytes = 0;
+    this.takenCount = 0;
     this.publishers[0]?.();
   }
 
@@ -104,12 +112,14 @@ class ShardQueue {
 
   private taken(frame: Frame): TakenFrame {
     const { generation } = this;
+    this.takenCount++;
     let isDone = false;
     return {
       frame,
       done: () => {
         if (isDone || generation !== this.generation) return;
         isDone = true;
+        this.takenCount--;
         this.bytes -= frame.changes.length;
         this.publishers[0]?.();
       },

@@ -15,6 +15,8 @@ export interface OpQueue {
   take(project: ProjectId, shard: number, signal: AbortSignal): AsyncIterable<TakenFrame>;
   /** Forgets all frames of the project, as after a gap or a new lease. */
   clear(project: ProjectId): Promise<void>;
+  /** True when no frame of the shard is queued, or taken and not done; undefined when that cannot be known now. */
+  isEmpty(project: ProjectId, shard: number): Promise<boolean | undefined>;
 }
 export interface TakenFrame {
   readonly frame: Frame;

@@ -184,6 +184,7 @@ describe('L3: a queue on Redis goes on by itself', () => {
     const third = queue.publish(frame(4), never);
     await queue.clear(project);
     await third;
+    expect(await queue.isEmpty(project, 1)).toBe(undefined);
     await consumer.stop();
     await queue.close();
     await expect(queue.publish(frame(5), never)).rejects.toMatchObject({ code: 'QUEUE_UNAVAILABLE' });

@@ -143,6 +143,16 @@ class StreamsOpQueue implements RedisOpQueue {
     await Promise.all(shards.map(({ publisher }) => publisher.clear()));
   }
 
+  async isEmpty(project: ProjectId, number: number): Promise<boolean | undefined> {
+    const { publisher } = this.shard(project, number);
+    if (!publisher.isIdle) return false;
+    try {
+      return (await this.link.call('XLEN', [shardKeys(project, number).frames])) === 0;
+    } catch {
+      return undefined;
+    }
+  }
+
   async close(): Promise<void> {
     const { clock } = this.options;
     const removals = Promise.all([...this.shards.values()].map((shard) => shard.removals.settled()));

@@ -90,6 +90,11 @@ export class ShardPublisher {
     return this.isFailing || !this.options.link.isReady ? Promise.resolve() : isTried;
   }
 
+  /** Whether everything that was published has reached Redis. */
+  get isIdle(): boolean {
+    return this.line.length === 0 && !this.clears;
+  }
+
   private isAhead(bytes: number): boolean {
     const last = this.line.at(-1);
     if (this.clears || last?.admit) return false;

@@ -6,6 +6,7 @@ import type { OpQueue, TakenFrame, WakeUp, WakeUps } from '../port.ts';
 const project = 7 as ProjectId;
 const other = 8 as ProjectId;
 const never = new AbortController().signal;
+const PROBE = { timeout: 5_000, interval: 5 };
 
 function frame(n: number, changes = 10, of: ProjectId = project, shard = 0): StreamFrame {
   return {
@@ -141,6 +142,21 @@ export function describeOpQueue(
         const seen = [await first, await taking.next(), await taking.next()];
         expect(seen.map(({ value }) => value && numberOf(value.frame))).toEqual([1, 2, 3]);
         await taking.return?.();
+      }));
+
+    test('a shard is empty when nothing is queued and everything that was taken is done', () =>
+      withQueue(100, async (queue) => {
+        expect(await queue.isEmpty(project, 0)).toBe(true);
+        await queue.publish(frame(1), never);
+        await queue.publish(frame(2, 10, project, 1), never);
+        expect(await queue.isEmpty(project, 0)).toBe(false);
+        const taken = await takeOne(queue);
+        expect(await queue.isEmpty(project, 0)).toBe(false);
+        taken.done();
+        await expect.poll(() => queue.isEmpty(project, 0), PROBE).toBe(true);
+        expect(await queue.isEmpty(project, 1)).toBe(false);
+        await queue.clear(project);
+        expect(await queue.isEmpty(project, 1)).toBe(true);
       }));
 
     test('taking ends with its signal, also while it waits', () =>
