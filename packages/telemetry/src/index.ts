@@ -13,6 +13,7 @@ export {
   type LogLevel,
 } from './logger.ts';
 export { createMetrics, latencyBuckets, type MetricOptions, type Metrics } from './metrics.ts';
+export { outage } from './outage.ts';
 export { type RunOptions, runUntilSignal } from './run-until-signal.ts';
 export { systemClock } from './system-clock.ts';
 export { systemRandom } from './system-random.ts';

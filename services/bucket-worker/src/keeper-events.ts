@@ -1,6 +1,7 @@
+import type { Clock } from '@sluice/domain';
 import { isAppError } from '@sluice/errors';
 import type { KeeperEvents } from '@sluice/membership';
-import type { Logger } from '@sluice/telemetry';
+import { type Logger, outage } from '@sluice/telemetry';
 import { parseShardItem } from './shard-items.ts';
 
 /** What happens to this process among others of its kind, each with its log record. */
@@ -9,18 +10,26 @@ export interface ProcessEvents extends KeeperEvents {
   readonly projectWatchLost: (error: unknown) => void;
 }
 
-export function keeperEvents(logger: Logger): ProcessEvents {
+/** What is retried is told when it begins to fail and when it works again, not with every try. */
+export function keeperEvents(logger: Logger, clock: Clock): ProcessEvents {
   const codeOf = (error: unknown): string | undefined => (isAppError(error) ? error.code : undefined);
   const shardOf = (item: string): { projectId: number; shard: number } => {
     const { project, shard } = parseShardItem(item);
     return { projectId: project, shard };
   };
+  const whileItLasts = (message: string, over: string): ((error: unknown) => void) =>
+    outage({
+      clock,
+      kindOf: codeOf,
+      begun: (error) => logger.warn(message, { error, code: codeOf(error) }),
+      ended: (count) => logger.info(over, { count }),
+    });
   return {
-    membersUnknown: (error) => logger.warn('other workers cannot be asked', { error }),
-    itemsUnknown: (error) => logger.warn('projects cannot be read', { error }),
+    membersUnknown: whileItLasts('other workers cannot be asked', 'other workers can be asked again'),
+    itemsUnknown: whileItLasts('projects cannot be read', 'projects can be read again'),
     failed: (item, error) => logger.warn('shard is let be for a while', { ...shardOf(item), code: codeOf(error) }),
     givenUp: (item) => logger.info('shard given up to others', shardOf(item)),
-    redisTrouble: (error) => logger.warn('redis is in trouble', { error, code: codeOf(error) }),
+    redisTrouble: whileItLasts('redis is in trouble', 'redis is well again'),
     projectWatchLost: (error) => logger.warn('changes of projects are not told of', { error }),
   };
 }

@@ -40,7 +40,7 @@ async function runProcess(
 ): Promise<void> {
   const id = `bucket-worker-${randomBytes(8).toString('hex')}`;
   const redisUrl = settings.REDIS_URL.reveal();
-  const events = keeperEvents(by.logger);
+  const events = keeperEvents(by.logger, by.clock);
   const metrics = createMetrics({ service: 'bucket-worker', processMetrics: true });
   const storeUrl = settings.BUCKET_STORE_URL.reveal();
   await migrateBucketStore(storeUrl);

@@ -1,6 +1,7 @@
+import { isAppError } from '@sluice/errors';
 import { createRedisWakeUps } from '@sluice/op-queue';
 import { createRemoteProvisioner } from '@sluice/source-steps';
-import { createLogger, createMetrics, runUntilSignal, systemClock } from '@sluice/telemetry';
+import { createLogger, createMetrics, outage, runUntilSignal, systemClock } from '@sluice/telemetry';
 import { createControlPlane } from './app.ts';
 import { readConfig } from './config.ts';
 import { controlPlaneLogFields } from './events.ts';
@@ -17,7 +18,12 @@ await runUntilSignal(
   async (signal) => {
     const metrics = createMetrics({ service: 'control-plane', processMetrics: true });
     const url = config.REDIS_URL?.reveal();
-    const onError = (error: unknown): void => logger.warn('redis is in trouble', { error });
+    const onError = outage({
+      clock,
+      kindOf: (error) => (isAppError(error) ? error.code : undefined),
+      begun: (error) => logger.warn('redis is in trouble', { error }),
+      ended: (count) => logger.info('redis is well again', { count }),
+    });
     const provisioner = url === undefined ? undefined : createRemoteProvisioner({ redisUrl: url, clock, onError });
     const wakeUps = url === undefined ? undefined : await createRedisWakeUps({ url, clock, onTrouble: onError });
     const controlPlane = await createControlPlane({ config, provisioner, logger, clock, metrics });

@@ -59,6 +59,15 @@ export const configDefinition = defineConfig({
     unit: 'shards',
     meaning: 'Shards among which the rows of a project are divided that is deployed for the first time.',
   },
+  SLUICE_AUDIT_EVERY_HOURS: {
+    type: 'number',
+    default: 0,
+    min: 0,
+    max: 8760,
+    unit: 'hours',
+    meaning:
+      "How often each project's buckets are compared with its source, which costs a copy of it; 0: only when asked.",
+  },
   SLUICE_COPY_SESSIONS: {
     type: 'integer',
     default: DEFAULT_TUNING.copySessions,

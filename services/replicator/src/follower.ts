@@ -1,5 +1,13 @@
 import type { EpochRecord, StreamRecord } from '@sluice/bucket-store';
-import { delay, isBarrier, type LeaseToken, type Lsn, type Position, type ProjectId } from '@sluice/domain';
+import {
+  comparePositions,
+  delay,
+  isBarrier,
+  type LeaseToken,
+  type Lsn,
+  type Position,
+  type ProjectId,
+} from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import type { RelationMessage } from '@sluice/pgoutput';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
@@ -37,6 +45,8 @@ export interface FollowerOptions {
   readonly walLow: (retainedBytes: number | undefined) => void;
   /** A row of the table is too large to be synced. */
   readonly rowLeftOut: (table: string) => void;
+  /** Whether the end that was asked for leaves the lease to somebody else in order, and nothing is wrong. */
+  readonly isHandedOver: () => boolean;
 }
 
 interface Connection {
@@ -53,6 +63,8 @@ interface Activation {
 const messageBytesMax = 64 << 20;
 /** Wake-ups may be lost: the store is asked this often while something is on its way. */
 const appliedPollMs = 500;
+/** Looks this often whether a stream that is handed over has anything on its way. */
+const drainCheckMs = 10;
 /** A frame may be refused again at once; the stream does not begin anew more often than this. */
 const gapPauseMs = 50;
 /** A deployment waits for a lost connection to come back this long. */
@@ -279,7 +291,7 @@ export class Follower {
     events.streaming(project, epoch.epoch, start.startLsn);
     this.options.connected();
     try {
-      await runTogether(signal, [
+      await runTogether(this.afterDrain(run, signal), [
         (stop) => run.stream.run(stop),
         (stop) => run.outbox.run(stop),
         (stop) => this.keepMoving(session, stop),
@@ -296,6 +308,30 @@ export class Follower {
       this.current = undefined;
       run.stop();
     }
+  }
+
+  /**
+   * Aborted some time after the signal is: a stream that is handed over reads nothing more, and what it read is stored and
+   * confirmed first, so that the next holder begins behind it.
+   */
+  private afterDrain(run: StreamRun, signal: AbortSignal): AbortSignal {
+    const ended = new AbortController();
+    const end = async (): Promise<void> => {
+      if (this.options.isHandedOver()) await this.drain(run, ended.signal);
+      ended.abort(signal.reason);
+    };
+    if (signal.aborted) ended.abort(signal.reason);
+    else signal.addEventListener('abort', () => void end(), { once: true });
+    return ended.signal;
+  }
+
+  private async drain(run: StreamRun, signal: AbortSignal): Promise<void> {
+    const { clock, tuning } = this.options.dependencies;
+    const deadlineMs = clock.monotonicMs() + tuning.drainMs;
+    if (tuning.drainMs > 0) run.drain();
+    const isUnderWay = (): boolean => this.tracker.framesInFlight + run.outbox.waiting > 0 && this.current?.run === run;
+    while (isUnderWay() && clock.monotonicMs() < deadlineMs) await delay(clock, drainCheckMs, signal);
+    run.stream.confirmNow();
   }
 
   private startRun(connection: SourceConnection, start: StartPoint, walSenderTimeoutMs: number): StreamRun {
@@ -386,13 +422,34 @@ export class Follower {
     }
   }
 
+  /** @throws AppError STORE_GAP when frames were lost that nobody else will miss: no later one shows that they are not there */
   private async pollApplied(signal: AbortSignal): Promise<void> {
     const { clock } = this.options.dependencies;
     while (!signal.aborted) {
       await delay(clock, appliedPollMs, signal);
       if (signal.aborted || this.tracker.framesInFlight === 0) continue;
-      for (const { shard, applied } of (await this.readEpoch()).shards) this.moved(shard, applied);
+      // Asked before the store is: what was not queued then and is not applied now is nowhere.
+      const gone = await this.notQueued();
+      const { shards } = await this.readEpoch();
+      for (const { shard, applied } of shards) {
+        this.moved(shard, applied);
+        const awaited = gone.get(shard);
+        if (awaited && comparePositions(applied, awaited) < 0)
+          throw new AppError('STORE_GAP', { internal: 'the queue lost frames' });
+      }
     }
+  }
+
+  /** By shard: where its last frame ends, if that is on its way and none of the shard is queued any more. */
+  private async notQueued(): Promise<Map<number, Position>> {
+    const { dependencies, project } = this.options;
+    const gone = new Map<number, Position>();
+    await Promise.all(
+      this.tracker.awaited.map(async (awaited, shard) => {
+        if (awaited && (await dependencies.queue.isEmpty(project, shard))) gone.set(shard, awaited);
+      }),
+    );
+    return gone;
   }
 
   /** A frame was refused as beyond what is applied: the stream begins again there. */

@@ -21,6 +21,9 @@ import { stepHands } from './step-hands.ts';
 
 /** Shorter than any lease: others get ready for what a dead process held before they may have it. */
 const MEMBER_TTL_MS = 3_000;
+/** The workers are other processes, which go on: what was read is stored while the streams are handed over. */
+const DRAIN_MS = 3_000;
+const HOUR_MS = 3_600_000;
 const CONTROL_CONNECTIONS_MAX = 5;
 /** The store answers a question about any project, or it is out of reach. */
 const ANY_PROJECT = parseProjectId(1);
@@ -38,7 +41,7 @@ async function runProcess(
 ): Promise<void> {
   const id = `replicator-${randomBytes(8).toString('hex')}`;
   const redisUrl = settings.REDIS_URL.reveal();
-  const events = keeperEvents(by.logger);
+  const events = keeperEvents(by.logger, by.clock);
   const metrics = createMetrics({ service: 'replicator', processMetrics: true });
   const storeUrl = settings.BUCKET_STORE_URL.reveal();
   await migrateBucketStore(storeUrl);
@@ -72,6 +75,8 @@ async function runProcess(
     shards: settings.SLUICE_SHARDS,
     tuning: {
       leaseTtlMs: settings.SLUICE_LEASE_TTL_MS,
+      drainMs: DRAIN_MS,
+      auditEveryMs: settings.SLUICE_AUDIT_EVERY_HOURS * HOUR_MS,
       copySessions: settings.SLUICE_COPY_SESSIONS,
       copyBytesPerSecondMax: settings.SLUICE_COPY_BYTES_PER_SECOND_MAX,
       copyLagBytesMax: settings.SLUICE_COPY_LAG_BYTES_MAX,

@@ -67,6 +67,8 @@ export class ProjectRunner {
   /** Tables, as `schema.table`, that the serving streams can no longer read, or whose rows are no longer those copied. */
   private readonly voidTables = new Set<string>();
   private republish = (): void => {};
+  /** Whether the work ends because it was asked to, with the lease still held. */
+  private isHandedOver = (): boolean => false;
 
   constructor(dependencies: Dependencies, project: ProjectId, holder: string) {
     this.dependencies = dependencies;
@@ -86,8 +88,10 @@ export class ProjectRunner {
         if (!lease) return;
         events.leaseTaken(project);
         this.dependencies.leaseChanged(project, true);
-        await this.hold(lease, AbortSignal.any([signal, lease.signal]));
-        if (lease.signal.aborted) events.leaseLost(project);
+        const { signal: lost } = lease;
+        this.isHandedOver = () => signal.aborted && !lost.aborted;
+        await this.hold(lease, AbortSignal.any([signal, lost]));
+        if (lost.aborted) events.leaseLost(project);
         backoff.reset();
       } catch (error) {
         const waitMs = backoff.nextMs();
@@ -362,6 +366,7 @@ export class ProjectRunner {
       },
       queueCleared: () => this.republish(),
       walLow: (retainedBytes) => void this.tellWal(condition, retainedBytes).catch(ignore),
+      isHandedOver: () => this.isHandedOver(),
       rowLeftOut: (table) => {
         dependencies.events.rowsLeftOut(project, table, 1);
         const details = { table, bytesMax: dependencies.tuning.rowBytesMax };

@@ -41,6 +41,7 @@ export class StreamRun {
   private openSinceMs: number | undefined;
   private lastChunkMs = 0;
   private cancelTimer: (() => void) | undefined;
+  private isDraining = false;
   /** The first bytes of a message that is too large to hold. */
   private prefix = new ByteWriter(1);
 
@@ -58,7 +59,9 @@ export class StreamRun {
     this.outbox = new Outbox({
       publish: options.publish,
       full: () => this.stream.hold(),
-      room: () => this.stream.release(),
+      room: () => {
+        if (!this.isDraining) this.stream.release();
+      },
     });
     this.stream = new WalStream({
       ...options.stream,
@@ -76,6 +79,13 @@ export class StreamRun {
   moved(): void {
     this.stream.confirmedMoved();
     if (this.openSinceMs !== undefined && !this.isCatchingUp) this.flushIfRoom();
+  }
+
+  /** Reads nothing more, and sends off the whole transactions that were read. */
+  drain(): void {
+    this.isDraining = true;
+    this.stream.hold();
+    if (this.assembler.hasCompleted) this.assembler.flushCompleted();
   }
 
   stop(): void {

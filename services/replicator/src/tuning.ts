@@ -4,6 +4,8 @@ export interface Tuning {
   readonly auditEveryMs: number;
   /** How long a lease lives without being renewed, milliseconds. */
   readonly leaseTtlMs: number;
+  /** A stream that is handed over waits so long at most until what it read is stored; 0: not at all. Milliseconds. */
+  readonly drainMs: number;
   /**
    * A frame is closed at the first message beyond it, bytes. Large, since each frame writes one chunk per bucket that it
    * touches; live frames are closed as soon as the socket is drained and stay far below it. A process holds about fifteen
@@ -42,6 +44,7 @@ export interface Tuning {
 export const DEFAULT_TUNING: Tuning = {
   auditEveryMs: 0,
   leaseTtlMs: 15_000,
+  drainMs: 0,
   frameBytesMax: 4 << 20,
   partBytesMax: 4 << 20,
   copySessions: 2,

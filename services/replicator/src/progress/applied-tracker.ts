@@ -36,6 +36,10 @@ export class AppliedTracker {
   get framesInFlight(): number {
     return this.pending.length;
   }
+  /** The end of the last frame that was published and is not durable; undefined when all are. */
+  get awaited(): Position | undefined {
+    return this.pending.at(-1)?.end;
+  }
   get position(): Position {
     return this.applied;
   }

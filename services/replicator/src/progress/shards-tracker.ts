@@ -23,6 +23,11 @@ export class ShardsTracker {
     return most;
   }
 
+  /** By shard: the end of the last frame that was published and is not durable. */
+  get awaited(): readonly (Position | undefined)[] {
+    return this.shards.map(({ awaited }) => awaited);
+  }
+
   published(shard: number, end: Position, endLsn: Lsn): void {
     this.shards[shard]?.published(end, endLsn);
   }

@@ -141,6 +141,11 @@ export class WalStream {
     if (this.isStreaming) this.status.sendSoon();
   }
 
+  /** Says at once what is confirmed. */
+  confirmNow(): void {
+    if (this.isStreaming) this.status.sendNow();
+  }
+
   private get statusIntervalMs(): number {
     const { walSenderTimeoutMs } = this.options;
     return walSenderTimeoutMs > 0 ? Math.min(statusIntervalMaxMs, walSenderTimeoutMs / 3) : statusIntervalMaxMs;
