@@ -103,6 +103,24 @@ describe('a deploy', () => {
   });
 });
 
+describe('upkeep', () => {
+  test('waits for rules in force, is one job at a time with deploys, and gives way to a deletion', async () => {
+    const { id, version } = await projectWithRules();
+    await expect(db.jobs.enqueueUpkeep(id, { kind: 'audit' })).rejects.toMatchObject({ code: 'PROJECT_NOT_SERVED' });
+    await deploy(id, version);
+    const audit = await db.jobs.enqueueUpkeep(id, { kind: 'audit' });
+    const reshard = { kind: 'reshard', shards: 4 } as const;
+    await expect(db.jobs.enqueueUpkeep(id, reshard)).rejects.toMatchObject({ code: 'PROJECT_BUSY' });
+    const { hold } = await begun(id, audit.jobNo);
+    await db.jobs.succeed(hold, { lsn: '0/1', streams: [] });
+    expect((await db.jobs.get(id, audit.jobNo)).report).toEqual({ lsn: '0/1', streams: [] });
+    expect((await db.jobs.enqueueUpkeep(id, reshard)).shards).toBe(4);
+    expect((await db.projects.overview(id)).latestJob?.kind).toBe('deploy');
+    await db.jobs.enqueueRelease(id);
+    await expect(db.jobs.enqueueUpkeep(id, reshard)).rejects.toMatchObject({ code: 'PROJECT_DELETING' });
+  });
+});
+
 describe('deleting a project', () => {
   test('ends its deploy, refuses new work, erases everything it owned and never gives its ref again', async () => {
     const { id, ref, version } = await projectWithRules();

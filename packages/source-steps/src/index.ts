@@ -2,9 +2,12 @@ export { createRemoteProvisioner, type RemoteProvisioner } from './remote-provis
 export type {
   ApplyProgress,
   ApplyStep,
+  AuditFindings,
   CheckResult,
+  ContentSize,
   ProvisioningProject,
   RulesToApply,
   SourceProvisioner,
+  StreamFindings,
 } from './source-provisioner.ts';
 export { type StepHands, type StepTaker, takeSteps } from './take-steps.ts';

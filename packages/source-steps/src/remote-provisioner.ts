@@ -4,7 +4,7 @@ import { AppError } from '@sluice/errors';
 import type { Catalog } from '@sluice/sync-rules';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { ApplyProgress, CheckResult, SourceProvisioner } from './source-provisioner.ts';
+import type { ApplyProgress, AuditFindings, CheckResult, SourceProvisioner } from './source-provisioner.ts';
 import { answerFrom, progressFrom, QUEUE_BY_KIND, QUEUE_PREFIX, type Step, wantedKey } from './step.ts';
 
 export interface RemoteProvisioner extends SourceProvisioner {
@@ -109,6 +109,12 @@ export function createRemoteProvisioner(options: {
     },
     async apply({ projectId }, { version }, onProgress, signal) {
       await ask({ kind: 'apply', projectId, version }, signal, onProgress);
+    },
+    async reshard({ projectId }, shards, signal) {
+      await ask({ kind: 'reshard', projectId, shards }, signal);
+    },
+    async audit({ projectId }, signal) {
+      return (await ask({ kind: 'audit', projectId }, signal)) as AuditFindings;
     },
     async release({ projectId }, signal) {
       await ask({ kind: 'release', projectId }, signal);

@@ -36,6 +36,24 @@ export interface ApplyProgress {
   readonly estimate: number | undefined;
 }
 
+/** What a comparison of a project's buckets with its source found. */
+export interface AuditFindings {
+  /** The checkpoint at which both were looked at, as Postgres writes an LSN. */
+  readonly lsn: string;
+  readonly streams: readonly StreamFindings[];
+}
+export interface StreamFindings {
+  readonly name: string;
+  /** False: clients were served something else than the source's rows, and are now served what the source has. */
+  readonly isEqual: boolean;
+  readonly served: ContentSize;
+  readonly source: ContentSize;
+}
+export interface ContentSize {
+  readonly buckets: number;
+  readonly rows: number;
+}
+
 /**
  * What the control plane asks of whoever may reach the sources (the replicator). Every method may be called again after
  * a crash at any point and must end in the same state. Failures are AppErrors, whose code decides whether the job is
@@ -62,6 +80,12 @@ export interface SourceProvisioner {
     onProgress: (progress: ApplyProgress) => Promise<void>,
     signal: AbortSignal,
   ): Promise<void>;
+
+  /** Divides the rows of a project that is served among so many shards, while it goes on; resolves when they are. */
+  reshard(project: ProvisioningProject, shards: number, signal: AbortSignal): Promise<void>;
+
+  /** Compares what a project that is served serves with its source, and puts right what differs. */
+  audit(project: ProvisioningProject, signal: AbortSignal): Promise<AuditFindings>;
 
   /**
    * Ends streaming for good, drops slot and publication on the source and the project's data in the bucket store.

@@ -8,6 +8,8 @@ export type Step =
   | { readonly kind: 'preflight'; readonly projectId: ProjectId; readonly tables: readonly SourceTable[] }
   | { readonly kind: 'catalog'; readonly projectId: ProjectId }
   | { readonly kind: 'apply'; readonly projectId: ProjectId; readonly version: number }
+  | { readonly kind: 'reshard'; readonly projectId: ProjectId; readonly shards: number }
+  | { readonly kind: 'audit'; readonly projectId: ProjectId }
   | { readonly kind: 'release'; readonly projectId: ProjectId };
 
 /** What comes back; an error travels as its code. */
@@ -20,6 +22,8 @@ export const QUEUE_BY_KIND = {
   preflight: 'source-questions',
   catalog: 'source-questions',
   apply: 'source-work',
+  reshard: 'source-work',
+  audit: 'source-work',
   release: 'source-work',
 } as const satisfies Record<Step['kind'], string>;
 /** The braces keep all keys of a queue on one node of a Redis Cluster. */
@@ -35,14 +39,17 @@ export function resultOfError(error: unknown): StepResult {
 
 /** @throws AppError SOURCE_STEP_FAILED when this is no step: whatever lies in a queue is input */
 export function stepFrom(data: unknown): Step {
-  const { kind, projectId, tables, version } = fieldsOf(data);
+  const { kind, projectId, tables, version, shards } = fieldsOf(data);
   const project = typeof projectId === 'number' ? parseProjectId(projectId) : refuse('a step without a project');
   switch (kind) {
     case 'preflight':
       return { kind, projectId: project, tables: Array.isArray(tables) ? tables.map(tableFrom) : [] };
     case 'apply':
       return { kind, projectId: project, version: typeof version === 'number' ? version : refuse('no version') };
+    case 'reshard':
+      return { kind, projectId: project, shards: typeof shards === 'number' ? shards : refuse('no number of shards') };
     case 'catalog':
+    case 'audit':
     case 'release':
       return { kind, projectId: project };
     default:

@@ -33,7 +33,15 @@ function taker(hands: Partial<StepHands>): StepTaker {
   const fails = (): never => {
     throw new Error('not in this test');
   };
-  const all: StepHands = { preflight: fails, catalog: fails, apply: fails, release: fails, ...hands };
+  const all: StepHands = {
+    preflight: fails,
+    catalog: fails,
+    apply: fails,
+    reshard: fails,
+    audit: fails,
+    release: fails,
+    ...hands,
+  };
   const made = takeSteps({ redisUrl: redis.url, hands: all, clock: systemClock, onError });
   takers.push(made);
   return made;
@@ -82,6 +90,31 @@ test('a deploy goes to the process that holds the source, and its progress comes
   });
   await done;
   expect(progress).toEqual([{ step: 'snapshot', done: 3, estimate: 10 }]);
+});
+
+test('a resharding and an audit go to the process that holds the source, and what was found comes back whole', async () => {
+  const size = { buckets: 2, rows: 3 };
+  const findings = { lsn: '0/16', streams: [{ name: 'tasks', isEqual: true, served: size, source: size }] };
+  let refused = 0;
+  const elsewhere = async (): Promise<'elsewhere'> => {
+    refused++;
+    return 'elsewhere';
+  };
+  taker({ reshard: elsewhere, audit: elsewhere });
+  const resharded = provisioner.reshard(PROJECT, 4, never);
+  const audited = provisioner.audit(PROJECT, never);
+  await waitFor(() => refused > 2, { what: 'a process that does not hold it to be asked' });
+  const asked: number[] = [];
+  taker({
+    async reshard(_project, shards) {
+      asked.push(shards);
+      return 'done';
+    },
+    audit: async () => findings,
+  });
+  await resharded;
+  expect(asked).toEqual([4]);
+  expect(await audited).toEqual(findings);
 });
 
 test('a step that is withdrawn is given up', async () => {

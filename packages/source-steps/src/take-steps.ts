@@ -3,7 +3,7 @@ import { unreachable } from '@sluice/errors';
 import type { Catalog, SourceTable } from '@sluice/sync-rules';
 import { DelayedError, type Job, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { ApplyProgress, CheckResult } from './source-provisioner.ts';
+import type { ApplyProgress, AuditFindings, CheckResult } from './source-provisioner.ts';
 import { QUEUE_BY_KIND, QUEUE_PREFIX, resultOfError, type Step, type StepResult, stepFrom, wantedKey } from './step.ts';
 
 /** Who does the steps: the replicator. Failures are AppErrors. */
@@ -17,6 +17,8 @@ export interface StepHands {
     onProgress: (progress: ApplyProgress) => void,
     signal: AbortSignal,
   ): Promise<'done' | 'elsewhere'>;
+  reshard(project: ProjectId, shards: number, signal: AbortSignal): Promise<'done' | 'elsewhere'>;
+  audit(project: ProjectId, signal: AbortSignal): Promise<AuditFindings | 'elsewhere'>;
   release(project: ProjectId, signal: AbortSignal): Promise<void>;
 }
 
@@ -80,6 +82,14 @@ export function takeSteps(options: {
         const report = (progress: ApplyProgress): void => void job.updateProgress({ ...progress }).catch(onError);
         const outcome = await hands.apply(step.projectId, step.version, report, signal);
         return outcome === 'done' ? { kind: 'done', value: null } : 'elsewhere';
+      }
+      case 'reshard': {
+        const outcome = await hands.reshard(step.projectId, step.shards, signal);
+        return outcome === 'done' ? { kind: 'done', value: null } : 'elsewhere';
+      }
+      case 'audit': {
+        const outcome = await hands.audit(step.projectId, signal);
+        return outcome === 'elsewhere' ? 'elsewhere' : { kind: 'done', value: outcome };
       }
       default:
         return unreachable(step);

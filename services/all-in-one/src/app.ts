@@ -4,7 +4,7 @@ import { createControlPlane, type SourceProvisioner } from '@sluice/control-plan
 import { type Clock, parseProjectId } from '@sluice/domain';
 import { controlDirectory } from '@sluice/gateway';
 import { compileDeployed, reportSources } from '@sluice/project-directory';
-import { sourceOf } from '@sluice/replicator';
+import { auditFindings, sourceOf } from '@sluice/replicator';
 import type { Logger } from '@sluice/telemetry';
 import pg from 'pg';
 import { chooseRedis } from './choose-redis.ts';
@@ -191,6 +191,8 @@ async function joinPlanes(
       );
       await reported;
     },
+    reshard: ({ projectId }, shards, signal) => dataPlane.replicator.reshard(projectId, shards, signal),
+    audit: async ({ projectId }, signal) => auditFindings(await dataPlane.replicator.audit(projectId, signal)),
     async release({ projectId }, signal) {
       await dataPlane.stopProject(projectId);
       await dataPlane.replicator.release(projectId, signal);

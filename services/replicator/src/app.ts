@@ -66,7 +66,7 @@ export interface Replicator {
    * Divides the project's rows among so many shards, while its stream goes on (L4); resolves when they are. Works for a project
    * that is served, with or without `run`, and waits for deployments. @throws AppError
    */
-  reshard(project: ProjectId, shards: number): Promise<void>;
+  reshard(project: ProjectId, shards: number, signal?: AbortSignal): Promise<void>;
   /** Ends every run and fails deployments that are not complete; resolves when nothing works on any source any more. */
   close(): Promise<void>;
   /** Writes a heartbeat into the source now, so that a checkpoint comes; nothing happens when it is not followed here. */
@@ -129,7 +129,7 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
         await auditing;
       });
     },
-    reshard: (project, shards) => withRunner(project, ({ jobs }) => jobs.reshard(shards)),
+    reshard: (project, shards, signal) => withRunner(project, ({ jobs }) => jobs.reshard(shards, signal)),
     async close() {
       await Promise.all([...shared.values()].map((runner) => runner.stop()));
     },

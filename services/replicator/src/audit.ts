@@ -1,6 +1,7 @@
 import type { EpochRecord, StreamRecord } from '@sluice/bucket-store';
-import { delay, type Lsn, type StreamNo } from '@sluice/domain';
+import { delay, formatLsn, type Lsn, type StreamNo } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
+import type { AuditFindings, ContentSize, StreamFindings } from '@sluice/source-steps';
 import type { StreamPlan } from '@sluice/sync-rules';
 import type { DeployProgress } from './deploy-jobs.ts';
 import type { Follower } from './follower.ts';
@@ -11,21 +12,8 @@ import { addLoaded, dropLoading, streamsInUse } from './redeploy.ts';
 export interface AuditReport {
   /** The checkpoint at which both were looked at. */
   readonly lsn: Lsn;
-  readonly streams: readonly StreamAudit[];
+  readonly streams: readonly StreamFindings[];
 }
-export interface StreamAudit {
-  readonly name: string;
-  readonly isEqual: boolean;
-  /** As clients were served. */
-  readonly served: ContentSize;
-  /** As the source's rows give them. */
-  readonly source: ContentSize;
-}
-export interface ContentSize {
-  readonly buckets: number;
-  readonly rows: number;
-}
-
 export interface AuditOptions {
   readonly holding: Holding;
   readonly epoch: EpochRecord;
@@ -64,7 +52,7 @@ export async function auditStreams(options: AuditOptions, signal: AbortSignal): 
     const lsn = await settledCheckpoint(options, signal);
     await store.pinCheckpoint(project, pin, { epoch: epoch.epoch, lsn, ttlMs: PIN_TTL_MS });
     const pairs = pairsOf(served, streams);
-    const audits = new Map<Pair, StreamAudit>();
+    const audits = new Map<Pair, StreamFindings>();
     for (const pair of pairs) audits.set(pair, await compare(options, pair, lsn, signal));
     if (follower.streams.isOvertaken) throw new AppError('SCHEMA_RELOADING', { internal: 'changed during an audit' });
     const wrong = pairs.filter((pair) => !audits.get(pair)?.isEqual);
@@ -89,6 +77,11 @@ export async function auditStreams(options: AuditOptions, signal: AbortSignal): 
     follower.setStreams(await streamsInUse(holding, epoch).catch(() => inUse));
     await follower.heartbeat();
   }
+}
+
+/** The report as it travels to whoever asked. */
+export function auditFindings({ lsn, streams }: AuditReport): AuditFindings {
+  return { lsn: formatLsn(lsn), streams };
 }
 
 function pairsOf(served: readonly StreamRecord[], fresh: readonly StreamRecord[]): Pair[] {
@@ -118,7 +111,7 @@ async function compare(
   { served, fresh }: Pair,
   through: Lsn,
   signal: AbortSignal,
-): Promise<StreamAudit> {
+): Promise<StreamFindings> {
   const sizes: ContentSize[] = [];
   const digests: string[] = [];
   for (const { stream } of [served, fresh]) {
@@ -151,7 +144,7 @@ async function contentOf(
 
 async function noteDifferences(
   { dependencies, project, token }: Holding,
-  audits: readonly StreamAudit[],
+  audits: readonly StreamFindings[],
 ): Promise<void> {
   const issues = audits
     .filter(({ isEqual }) => !isEqual)

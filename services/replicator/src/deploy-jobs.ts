@@ -94,8 +94,8 @@ export class DeployJobs {
     });
   }
 
-  /** Resolves when rows are divided among so many shards. @throws what kept them from it */
-  reshard(shards: number): Promise<void> {
+  /** Resolves when rows are divided among so many shards. Aborted, nobody waits for it. @throws what kept them from it */
+  reshard(shards: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const job: ReshardJob = {
         kind: 'reshard',
@@ -107,6 +107,12 @@ export class DeployJobs {
           else reject(error);
         },
       };
+      const withdraw = (): void => job.settle(new AppError('REPLICATOR_STOPPED'));
+      if (signal?.aborted) {
+        withdraw();
+        return;
+      }
+      signal?.addEventListener('abort', withdraw, { once: true });
       this.reshards.push(job);
       this.wake();
     });

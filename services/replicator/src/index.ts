@@ -1,5 +1,5 @@
 export { createReplicator, type Deployment, type Replicator, type ReplicatorOptions } from './app.ts';
-export type { AuditReport, ContentSize, StreamAudit } from './audit.ts';
+export { type AuditReport, auditFindings } from './audit.ts';
 export type { DeployProgress } from './deploy-jobs.ts';
 export { type SourceConnection, sourceConnectionFromUrl } from './source/connection.ts';
 export type { CheckResult } from './source/preflight.ts';

@@ -1,9 +1,10 @@
 import type { BucketStore } from '@sluice/bucket-store';
 import type { ProjectId } from '@sluice/domain';
-import type { Keeper } from '@sluice/membership';
+import type { Held, Keeper } from '@sluice/membership';
 import type { ProjectDirectory } from '@sluice/project-directory';
 import type { StepHands } from '@sluice/source-steps';
 import type { CompiledRules, SourceTable } from '@sluice/sync-rules';
+import { type AuditReport, auditFindings } from './audit.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
 import type { readCatalog } from './source/catalog.ts';
 import type { SourceConnection } from './source/connection.ts';
@@ -20,10 +21,12 @@ interface Steps {
     onProgress: (progress: DeployProgress) => void,
     signal: AbortSignal,
   ): Promise<void>;
+  reshard(project: ProjectId, shards: number, signal: AbortSignal): Promise<void>;
+  audit(project: ProjectId, signal: AbortSignal): Promise<AuditReport>;
   release(project: ProjectId, signal: AbortSignal): Promise<void>;
 }
 
-/** Does the control plane's steps in this process: a deploy where the source's lease is, the others wherever they come. */
+/** Does the control plane's steps in this process: what needs the source's lease where it is, the others wherever they come. */
 export function stepHands(parts: {
   readonly replicator: Steps;
   readonly keeper: Keeper;
@@ -31,24 +34,45 @@ export function stepHands(parts: {
   readonly store: BucketStore;
 }): StepHands {
   const { replicator, keeper, directory, store } = parts;
+
+  /** Does what needs the project's source in the process that has it; a lease that is lost meanwhile is another's. */
+  async function whereHeld<T>(
+    project: ProjectId,
+    work: (lost: AbortSignal) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<Held<T>> {
+    const held = await keeper.whileHeld<Held<T>>(
+      String(project),
+      async (lost) => {
+        try {
+          return { kind: 'done', value: await work(lost) };
+        } catch (error) {
+          if (lost.aborted) return { kind: 'elsewhere' };
+          throw error;
+        }
+      },
+      signal,
+    );
+    return held.kind === 'done' ? held.value : held;
+  }
+
   return {
     preflight: async (project, tables) => replicator.preflight(await sourceOf(directory, project), tables),
     catalog: async (project) => replicator.readCatalog(await sourceOf(directory, project)),
     async apply(project, version, onProgress, signal) {
       const rules = await directory.rulesOf(project, version);
-      let isLost = false;
-      const deploy = async (lost: AbortSignal): Promise<void> => {
-        const report = ({ step, rowsDone, rowsEstimate }: DeployProgress): void =>
-          onProgress({ step, done: rowsDone, estimate: rowsEstimate === 0 ? undefined : rowsEstimate });
-        try {
-          await replicator.deploy(project, { rules, rulesVersion: version }, report, lost);
-        } catch (error) {
-          isLost = lost.aborted;
-          if (!isLost) throw error;
-        }
-      };
-      const held = await keeper.whileHeld(String(project), deploy, signal);
-      return held.kind === 'elsewhere' || isLost ? 'elsewhere' : 'done';
+      const report = ({ step, rowsDone, rowsEstimate }: DeployProgress): void =>
+        onProgress({ step, done: rowsDone, estimate: rowsEstimate === 0 ? undefined : rowsEstimate });
+      const deploy = (lost: AbortSignal): Promise<void> =>
+        replicator.deploy(project, { rules, rulesVersion: version }, report, lost);
+      return (await whereHeld(project, deploy, signal)).kind;
+    },
+    async reshard(project, shards, signal) {
+      return (await whereHeld(project, (lost) => replicator.reshard(project, shards, lost), signal)).kind;
+    },
+    async audit(project, signal) {
+      const audited = await whereHeld(project, (lost) => replicator.audit(project, lost), signal);
+      return audited.kind === 'done' ? auditFindings(audited.value) : audited.kind;
     },
     async release(project, signal) {
       await keeper.drop(String(project));

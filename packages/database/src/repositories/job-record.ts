@@ -3,7 +3,7 @@ import { type CodedProblem, problemFromColumns } from '../coded-problem.ts';
 import type { Prisma } from '../generated/client.ts';
 import { type Json, jsonFromColumn } from '../json.ts';
 
-export type JobKind = 'deploy' | 'release';
+export type JobKind = 'deploy' | 'release' | 'reshard' | 'audit';
 export type JobState = 'queued' | 'running' | 'succeeded' | 'failed';
 export type StepState = 'pending' | 'running' | 'succeeded' | 'failed';
 
@@ -11,6 +11,8 @@ export type StepState = 'pending' | 'running' | 'succeeded' | 'failed';
 export const STEPS_BY_KIND = {
   deploy: ['connect', 'preflight', 'publication', 'slot', 'snapshot', 'live'],
   release: ['release'],
+  reshard: ['reshard'],
+  audit: ['audit'],
 } as const satisfies Record<JobKind, readonly string[]>;
 export type StepName = (typeof STEPS_BY_KIND)[JobKind][number];
 
@@ -27,6 +29,10 @@ export interface JobRecord {
   readonly kind: JobKind;
   /** The edition that a deploy brings into force. */
   readonly rulesVersion: number | undefined;
+  /** Among how many shards a resharding divides the rows. */
+  readonly shards: number | undefined;
+  /** What an audit found, once it is done. */
+  readonly report: Json | undefined;
   readonly state: JobState;
   /** Runs begun, the first included. */
   readonly attempts: number;
@@ -60,6 +66,8 @@ export function jobFromRow(row: JobRow): JobRecord {
     jobNo: row.jobNo,
     kind: row.kind,
     rulesVersion: row.rulesVersion ?? undefined,
+    shards: row.shards ?? undefined,
+    report: jsonFromColumn(row.report),
     state: row.state,
     attempts: row.attempts,
     problem: problemFromColumns(row),

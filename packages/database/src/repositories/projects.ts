@@ -19,6 +19,7 @@ export interface ProjectOverview extends ProjectRecord {
   readonly source: SourceRecord | undefined;
   readonly hasClientAuth: boolean;
   readonly activeRulesVersion: number | undefined;
+  /** The newest deploy or release: upkeep goes on while a project is served, and does not say how it is doing. */
   readonly latestJob: JobRecord | undefined;
 }
 
@@ -93,7 +94,12 @@ const forOverview = {
   source: true,
   clientAuth: { select: { projectId: true } },
   rules: { where: { state: 'active' }, select: { version: true } },
-  provisioning: { orderBy: { jobNo: 'desc' }, take: 1, include: jobWithSteps },
+  provisioning: {
+    where: { kind: { in: ['deploy', 'release'] } },
+    orderBy: { jobNo: 'desc' },
+    take: 1,
+    include: jobWithSteps,
+  },
 } as const satisfies Prisma.ProjectInclude;
 
 function overviewFromRow(row: Prisma.ProjectGetPayload<{ include: typeof forOverview }>): ProjectOverview {

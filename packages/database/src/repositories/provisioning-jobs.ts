@@ -3,7 +3,15 @@ import { AppError } from '@sluice/errors';
 import { type CodedProblem, problemColumns } from '../coded-problem.ts';
 import type { Prisma, PrismaClient } from '../generated/client.ts';
 import { type Json, jsonColumn } from '../json.ts';
-import { type JobHold, type JobRecord, jobFromRow, jobWithSteps, STEPS_BY_KIND, type StepName } from './job-record.ts';
+import {
+  type JobHold,
+  type JobKind,
+  type JobRecord,
+  jobFromRow,
+  jobWithSteps,
+  STEPS_BY_KIND,
+  type StepName,
+} from './job-record.ts';
 import { lockActiveProject, lockProject } from './lock-project.ts';
 import { type SourceFinding, writeFinding } from './sources.ts';
 
@@ -48,7 +56,27 @@ export class ProvisioningJobs {
   }
 
   /**
-   * Begins the deletion of a project, or tries a failed one again. An unfinished deploy loses its job.
+   * Work on a project that is served and stays so.
+   * @throws AppError PROJECT_NOT_FOUND, PROJECT_DELETING, PROJECT_NOT_SERVED, PROJECT_BUSY
+   */
+  async enqueueUpkeep(
+    projectId: ProjectId,
+    work: { readonly kind: 'reshard'; readonly shards: number } | { readonly kind: 'audit' },
+  ): Promise<JobRecord> {
+    return await this.#prisma.$transaction(async (tx) => {
+      await lockActiveProject(tx, projectId);
+      const active = await tx.rulesVersion.findFirst({
+        where: { projectId, state: 'active' },
+        select: { version: true },
+      });
+      if (!active) throw new AppError('PROJECT_NOT_SERVED');
+      if (await findUnfinished(tx, projectId)) throw new AppError('PROJECT_BUSY');
+      return await createJob(tx, projectId, work);
+    });
+  }
+
+  /**
+   * Begins the deletion of a project, or tries a failed one again. What else is unfinished loses its job.
    * @throws AppError PROJECT_NOT_FOUND
    */
   async enqueueRelease(projectId: ProjectId): Promise<JobRecord> {
@@ -58,7 +86,7 @@ export class ProvisioningJobs {
       if (unfinished?.kind === 'release') return unfinished;
       if (unfinished) await this.#finish(tx, unfinished, 'failed', { code: 'PROJECT_DELETING', details: {} });
       await tx.project.update({ where: { id: projectId }, data: { state: 'deleting' } });
-      return await createJob(tx, projectId, { kind: 'release', rulesVersion: null });
+      return await createJob(tx, projectId, { kind: 'release' });
     });
   }
 
@@ -168,9 +196,18 @@ export class ProvisioningJobs {
     await this.#holding(hold, async (tx) => await writeFinding(tx, hold.projectId, { ...finding, at }));
   }
 
-  /** Ends a job well; the rules of a deploy come into force in the same transaction. */
-  async succeed(hold: JobHold): Promise<void> {
-    await this.#holding(hold, async (tx, job) => await this.#finish(tx, job, 'succeeded', undefined));
+  /**
+   * Ends a job well; the rules of a deploy come into force in the same transaction.
+   * @param report what an audit found
+   */
+  async succeed(hold: JobHold, report?: Json): Promise<void> {
+    const { projectId, jobNo } = hold;
+    await this.#holding(hold, async (tx, job) => {
+      await this.#finish(tx, job, 'succeeded', undefined);
+      if (report === undefined) return;
+      const where = { projectId_jobNo: { projectId, jobNo } };
+      await tx.provisioningJob.update({ where, data: { report: jsonColumn(report) } });
+    });
   }
 
   /** Ends a job that needs a person; rules that were not in force before are marked failed. */
@@ -243,7 +280,7 @@ async function findUnfinished(tx: Prisma.TransactionClient, projectId: ProjectId
 async function createJob(
   tx: Prisma.TransactionClient,
   projectId: ProjectId,
-  job: { kind: 'deploy' | 'release'; rulesVersion: number | null },
+  job: { readonly kind: JobKind; readonly rulesVersion?: number; readonly shards?: number },
 ): Promise<JobRecord> {
   const last = await tx.provisioningJob.findFirst({
     where: { projectId },

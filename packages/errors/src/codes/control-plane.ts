@@ -64,6 +64,13 @@ export const controlPlaneCodes = defineCodes({
     retry: 'retry',
     status: 409,
   },
+  PROJECT_NOT_SERVED: {
+    what: 'No rules of this project are in force yet, so there is nothing to divide or to compare.',
+    who: 'tenant',
+    how: 'Deploy a version of the rules and wait until it is live, then repeat the request.',
+    retry: 'wait',
+    status: 409,
+  },
   PROJECT_DELETING: {
     what: 'The project is being deleted.',
     who: 'tenant',

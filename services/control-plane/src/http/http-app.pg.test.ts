@@ -274,6 +274,44 @@ describe('rules', () => {
   });
 });
 
+describe('upkeep', () => {
+  const jobDone = (project: string, kind: string) =>
+    waitFor(
+      async () => {
+        const { json } = await api.call('GET', `${project}/provisioning`);
+        return json.kind === kind && json.state === 'succeeded' ? json : undefined;
+      },
+      { what: `the ${kind} to be done` },
+    );
+
+  test('of a project that serves nothing yet is refused', async () => {
+    const project = await projectWithSource();
+    for (const [route, body] of [['shards', { shards: 4 }] as const, ['audits'] as const]) {
+      const answer = await api.call('POST', `${project}/${route}`, body);
+      expect([answer.status, answer.json.code]).toEqual([409, 'PROJECT_NOT_SERVED']);
+    }
+  });
+
+  test('is a job beside those of deployments: what was found can be read, and the project counts as live meanwhile', async () => {
+    const project = await projectWithSource();
+    await api.call('POST', `${project}/rules`, { yaml: TASKS_RULES });
+    await api.call('POST', `${project}/rules/1/deploy`);
+    await jobDone(project, 'deploy');
+    const before = (await api.call('GET', project)).json;
+    expect((await api.call('POST', `${project}/shards`, { shards: 4 })).status).toBe(202);
+    expect(await jobDone(project, 'reshard')).toMatchObject({ shards: 4, report: null, rulesVersion: null });
+    expect(provisioner.calls.at(-1)).toBe('reshard 4');
+    expect((await api.call('POST', `${project}/audits`)).status).toBe(202);
+    expect(await jobDone(project, 'audit')).toMatchObject({ shards: null, report: provisioner.findings });
+    expect((await api.call('GET', project)).json).toEqual(before);
+  });
+
+  test.each([0, 65, 1.5, '4'])('refuses %s shards', async (shards) => {
+    const answer = await api.call('POST', `${await projectWithSource()}/shards`, { shards });
+    expect([answer.status, answer.json.code]).toEqual([400, 'API_REQUEST_INVALID']);
+  });
+});
+
 test('a hosted platform takes public sources over verified TLS alone', async () => {
   await using hosted = await testControlPlane({ hosts: 'hosted' });
   const { json } = await hosted.call('POST', '/v1/projects', { name: 'shop' });
@@ -324,5 +362,6 @@ test('closing answers what is under way and takes nothing new', async () => {
 function bodyFor(path: string, method: string): unknown {
   if (method === 'PUT' && path.endsWith('/source')) return { connectionString: CONNECTION };
   if (method === 'PUT') return { kind: 'shared-secret', secret: CANARY, audience: ['x'] };
+  if (path.endsWith('/shards')) return { shards: 2 };
   return method === 'POST' && path.endsWith('/rules') ? { yaml: TASKS_RULES } : undefined;
 }

@@ -12,6 +12,8 @@ export function viewOfJob(job: JobRecord): JobView {
     jobNo: job.jobNo,
     kind: job.kind,
     rulesVersion: job.rulesVersion ?? null,
+    shards: job.shards ?? null,
+    report: job.report === undefined ? null : reportFromJson(job.report),
     state: job.state,
     attempts: job.attempts,
     problem: viewOfProblem(job.problem),
@@ -37,6 +39,11 @@ function viewOfStep(step: StepRecord): JobView['steps'][number] {
 
 export function viewOfCheck({ check, ok, code, sql, message }: CheckResult): CheckView {
   return { check, ok, code: code ?? null, sql: sql ?? null, message };
+}
+
+/** The runner of jobs alone writes this column. */
+function reportFromJson(report: Json): NonNullable<JobView['report']> {
+  return report as unknown as NonNullable<JobView['report']>;
 }
 
 /** The runner of jobs alone writes this column. */

@@ -32,6 +32,16 @@ export class Provisioning {
     return await this.#enqueue(await this.#database.jobs.enqueueDeploy(projectId, version));
   }
 
+  /** @throws AppError as ProvisioningJobs.enqueueUpkeep */
+  async reshard(projectId: ProjectId, shards: number): Promise<JobRecord> {
+    return await this.#enqueue(await this.#database.jobs.enqueueUpkeep(projectId, { kind: 'reshard', shards }));
+  }
+
+  /** @throws AppError as ProvisioningJobs.enqueueUpkeep */
+  async audit(projectId: ProjectId): Promise<JobRecord> {
+    return await this.#enqueue(await this.#database.jobs.enqueueUpkeep(projectId, { kind: 'audit' }));
+  }
+
   /** @throws AppError PROJECT_NOT_FOUND */
   async release(projectId: ProjectId): Promise<JobRecord> {
     return await this.#enqueue(await this.#database.jobs.enqueueRelease(projectId));

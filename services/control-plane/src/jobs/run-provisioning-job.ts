@@ -60,6 +60,10 @@ async function runSteps(runner: JobRunner, turn: JobTurn, job: JobRecord, steps:
       return await runDeploy(runner, turn, job, steps);
     case 'release':
       return await runRelease(runner, turn, steps);
+    case 'reshard':
+      return await runReshard(runner, turn, job, steps);
+    case 'audit':
+      return await runAudit(runner, turn, steps);
     default:
       return unreachable(job.kind);
   }
@@ -148,6 +152,26 @@ async function runRelease(runner: JobRunner, turn: JobTurn, steps: StepWriter): 
   await database.projects.erase(id);
 }
 
+async function runReshard(runner: JobRunner, turn: JobTurn, job: JobRecord, steps: StepWriter): Promise<void> {
+  const { database, provisioner } = runner;
+  const { id, ref } = await database.projects.byId(turn.projectId);
+  assert(job.shards !== undefined, 'a resharding says how many shards');
+  await steps.begin('reshard');
+  await untilAborted(provisioner.reshard({ projectId: id, ref }, job.shards, turn.signal), turn.signal);
+  await steps.finishThrough('reshard');
+  await database.jobs.succeed(steps.hold);
+}
+
+async function runAudit(runner: JobRunner, turn: JobTurn, steps: StepWriter): Promise<void> {
+  const { database, provisioner } = runner;
+  const { id, ref } = await database.projects.byId(turn.projectId);
+  await steps.begin('audit');
+  const findings = await untilAborted(provisioner.audit({ projectId: id, ref }, turn.signal), turn.signal);
+  await steps.finishThrough('audit');
+  // Plain data: names, numbers and truth values.
+  await database.jobs.succeed(steps.hold, findings as unknown as Json);
+}
+
 /** One code for the step; each check keeps its own beside its SQL. */
 export function problemOfChecks(checks: readonly CheckResult[]): CodedProblem | undefined {
   const failed = checks.filter((check) => !check.ok);
@@ -156,14 +180,14 @@ export function problemOfChecks(checks: readonly CheckResult[]): CodedProblem | 
 }
 
 /** Work that does not heed the signal in time loses its hold on us, not we our shutdown to it. */
-async function untilAborted(work: Promise<void>, signal: AbortSignal): Promise<void> {
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = new Promise<never>((_, reject) => {
     const stop = () => reject(new Error('the control plane is stopping'));
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
   });
   aborted.catch(() => undefined);
-  await Promise.race([work, aborted]);
+  return await Promise.race([work, aborted]);
 }
 
 /** The visible steps of one turn. Beginning a step finishes those before it; none goes back. */

@@ -34,7 +34,7 @@ export const projectSchema = z
       .nullable()
       .describe('Null until a source is set.'),
     activeRulesVersion: z.int().nullable().describe('The edition of the rules in force.'),
-    latestJob: jobSchema.nullable().describe('The newest provisioning job.'),
+    latestJob: jobSchema.nullable().describe('The newest deploy or release.'),
   })
   .meta({
     id: 'Project',

@@ -1,4 +1,4 @@
-import type { ApplyProgress, CheckResult, SourceProvisioner } from '@sluice/source-steps';
+import type { ApplyProgress, AuditFindings, CheckResult, SourceProvisioner } from '@sluice/source-steps';
 import type { Catalog, CatalogColumn } from '@sluice/sync-rules';
 
 /** A provisioner without a source, for tests of what the control plane does with what one says. */
@@ -8,6 +8,8 @@ export interface ScriptedProvisioner extends SourceProvisioner {
   failure: Error | undefined;
   /** What `apply` reports before it resolves. */
   progress: readonly ApplyProgress[];
+  /** What `audit` finds. */
+  findings: AuditFindings;
   /** Names of the methods that were called, in order. */
   readonly calls: string[];
 }
@@ -23,6 +25,10 @@ export function scriptedProvisioner(): ScriptedProvisioner {
       { step: 'snapshot', done: 1000, estimate: 1000 },
       { step: 'live', done: 1, estimate: 1 },
     ],
+    findings: {
+      lsn: '0/1A2B3C4',
+      streams: [{ name: 'my_tasks', isEqual: false, served: { buckets: 1, rows: 4 }, source: { buckets: 1, rows: 5 } }],
+    },
     calls: [],
     async preflight() {
       called('preflight');
@@ -35,6 +41,13 @@ export function scriptedProvisioner(): ScriptedProvisioner {
     async apply(_project, _rules, onProgress) {
       called('apply');
       for (const progress of provisioner.progress) await onProgress(progress);
+    },
+    async reshard(_project, shards) {
+      called(`reshard ${shards}`);
+    },
+    async audit() {
+      called('audit');
+      return provisioner.findings;
     },
     async release() {
       called('release');
