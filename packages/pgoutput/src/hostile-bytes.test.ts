@@ -49,7 +49,7 @@ function readAny(bytes: Uint8Array): boolean {
   outcome(() => readCopyData(bytes, view, 0, bytes.length, frame));
   outcome(() => {
     out.reset();
-    insertFromCopyLine(bytes, 0, bytes.length, bytes.length % 7, 1, out);
+    insertFromCopyLine(bytes, viewOf(bytes), 0, bytes.length, bytes.length % 7, 1, out);
   });
   if (bytes.length === 0 || !isRowMessage(bytes[0] as number))
     return outcome(() => readMessage(bytes, view, 0, bytes.length));

@@ -3,6 +3,7 @@ import { seededRandom } from '@sluice/testkit';
 import { describe, expect, test } from 'vitest';
 import { appendInsertMessage } from './append-message.ts';
 import { insertFromCopyLine } from './insert-from-copy-line.ts';
+import { viewOf } from './testing-bytes.ts';
 
 const utf8 = new TextEncoder();
 const random = seededRandom();
@@ -25,7 +26,7 @@ function copyField(value: string | null): string {
 function fromLine(line: string, columnCount: number, offset = 0): Uint8Array {
   const bytes = new Uint8Array([...new Uint8Array(offset).fill(9), ...utf8.encode(line), 0x0a]);
   const out = new ByteWriter(16);
-  insertFromCopyLine(bytes, offset, bytes.length - 1, columnCount, 77, out);
+  insertFromCopyLine(bytes, viewOf(bytes), offset, bytes.length - 1, columnCount, 77, out);
   return out.take();
 }
 
@@ -58,8 +59,10 @@ describe('COPY line to Insert', () => {
     for (let round = 0; round < 2000; round++) {
       const values = Array.from({ length: 1 + random.int(0, 4) }, () => {
         if (random.chance(0.2)) return null;
+        // Runs of plain text of any length before whatever is escaped.
+        const plain = 'plain text, '.slice(random.int(0, 12)).repeat(random.int(0, 2));
         const letters = Array.from({ length: random.int(0, 7) }, () => random.pick(alphabet));
-        return letters.join('');
+        return plain + letters.join('');
       });
       expect(fromLine(values.map(copyField).join('\t'), values.length)).toEqual(insertOf(values));
     }
@@ -71,6 +74,7 @@ describe('COPY line to Insert', () => {
     ['anything in a row without columns', 'a', 0],
     ['a bare newline', 'a\nb', 1],
     ['a bare carriage return', 'a\rb', 1],
+    ['a bare carriage return in a longer text', 'longer text,\rand more of it', 1],
     ['a lone backslash at the end', 'a\\', 1],
     ['an escape that no server writes', 'a\\x41', 1],
     ['an octal escape', '\\101', 1],
@@ -81,7 +85,9 @@ describe('COPY line to Insert', () => {
     const bytes = utf8.encode(line);
     const out = new ByteWriter();
     out.u8(1);
-    expect(() => insertFromCopyLine(bytes, 0, bytes.length, columnCount, 77, out)).toThrow('SOURCE_PROTOCOL');
+    expect(() => insertFromCopyLine(bytes, viewOf(bytes), 0, bytes.length, columnCount, 77, out)).toThrow(
+      'SOURCE_PROTOCOL',
+    );
     expect(out.take()).toEqual(Uint8Array.of(1));
   });
 });

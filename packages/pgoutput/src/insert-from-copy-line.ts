@@ -27,11 +27,13 @@ const VALUE_HEADER_BYTES = 5;
 
 /**
  * Appends the Insert message that the stream would send for a row which COPY ... TO STDOUT gave as the text line
- * `src[start, end)` (default delimiter and NULL, without its newline), so that snapshot and stream share one decoder.
+ * `src[start, end)` (default delimiter and NULL, without its newline), so that snapshot and stream share one decoder. `view` must
+ * cover the same bytes as `src`.
  * @throws AppError SOURCE_PROTOCOL when the line is not one that a server writes for `columnCount` columns; then `out` is unchanged.
  */
 export function insertFromCopyLine(
   src: Uint8Array,
+  view: DataView,
   start: number,
   end: number,
   columnCount: number,
@@ -42,7 +44,7 @@ export function insertFromCopyLine(
   appendInsertHeader(out, relationOid, columnCount);
   // Escapes only shrink, so this bound lets the loop below write without asking again.
   out.reserve(columnCount * VALUE_HEADER_BYTES + (end - start));
-  const written = writeColumns(src, start, end, columnCount, out);
+  const written = writeColumns(src, view, start, end, columnCount, out);
   if (written < 0) {
     out.length = begin;
     throw protocolError(`not a COPY line of ${columnCount} columns`, -1 - written - start);
@@ -50,9 +52,26 @@ export function insertFromCopyLine(
   out.length = written;
 }
 
+/**
+ * Whether none of four bytes is a backslash or at most a carriage return: most of a table's text is, and four at a time cost
+ * little more than one (Warren, Hacker's Delight, 6-1: a zero byte is found by its borrow).
+ */
+function isPlain(word: number): boolean {
+  const backslashes = word ^ 0x5c5c5c5c;
+  const borrows = ((word - 0x0e0e0e0e) & ~word) | ((backslashes - 0x01010101) & ~backslashes);
+  return (borrows & 0x80808080) === 0;
+}
+
 /** Returns the writer's new length, or -1 - offset of the byte that does not belong. */
-function writeColumns(src: Uint8Array, start: number, end: number, columnCount: number, out: ByteWriter): number {
-  const { bytes, view } = out;
+function writeColumns(
+  src: Uint8Array,
+  view: DataView,
+  start: number,
+  end: number,
+  columnCount: number,
+  out: ByteWriter,
+): number {
+  const { bytes, view: outView } = out;
   let to = out.length;
   let at = start;
   for (let column = 0; column < columnCount; column++) {
@@ -65,6 +84,15 @@ function writeColumns(src: Uint8Array, start: number, end: number, columnCount: 
     const header = to;
     to += VALUE_HEADER_BYTES;
     while (at < end) {
+      if (end - at >= 4) {
+        const word = view.getInt32(at, true);
+        if (isPlain(word)) {
+          outView.setInt32(to, word, true);
+          at += 4;
+          to += 4;
+          continue;
+        }
+      }
       let byte = src[at++] as number;
       if (byte <= CARRIAGE_RETURN) {
         if (byte === TAB) {
@@ -80,7 +108,7 @@ function writeColumns(src: Uint8Array, start: number, end: number, columnCount: 
       bytes[to++] = byte;
     }
     bytes[header] = SLOT.text;
-    view.setInt32(header + 1, to - header - VALUE_HEADER_BYTES);
+    outView.setInt32(header + 1, to - header - VALUE_HEADER_BYTES);
   }
   return at === end ? to : -1 - at;
 }

@@ -214,7 +214,7 @@ describe('every type and its edge values, as a role whose settings all differ', 
     const out = new ByteWriter();
     for (const [i, line] of lines.entries()) {
       out.reset();
-      insertFromCopyLine(line, 0, line.length, relation.columns.length, relation.oid, out);
+      insertFromCopyLine(line, viewOf(line), 0, line.length, relation.columns.length, relation.oid, out);
       expect(Buffer.compare(out.written(), rows[i] as Uint8Array), `COPY line ${i}`).toBe(0);
     }
   });
@@ -244,7 +244,15 @@ describe('generated columns', () => {
     expect(relation.columns.map((column) => column.name)).toEqual(['id', 'note']);
     const [line] = await copyLines('COPY public.made TO STDOUT');
     const out = new ByteWriter();
-    insertFromCopyLine(line as Uint8Array, 0, (line as Uint8Array).length, 2, relation.oid, out);
+    insertFromCopyLine(
+      line as Uint8Array,
+      viewOf(line as Uint8Array),
+      0,
+      (line as Uint8Array).length,
+      2,
+      relation.oid,
+      out,
+    );
     expect(out.take()).toEqual(messages.find((each) => isRowMessage(each[0] as number)));
   });
 });

@@ -145,6 +145,7 @@ export async function* copyRange(
   }
 }
 
+const NO_BYTES = new Uint8Array(0);
 /** Kind, OID, new-tuple mark and column count of an Insert: what is not the row itself. */
 const INSERT_HEADER_BYTES = 8;
 
@@ -156,6 +157,9 @@ class PartWriter implements CopyOutSink {
   private readonly lines: LineSplitter;
   private readonly relation: Uint8Array;
   private out = new ByteWriter(1 << 20);
+  /** Where the last line stood, and a view of it. */
+  private source: Uint8Array = NO_BYTES;
+  private view: DataView = new DataView(NO_BYTES.buffer);
   private rows = 0;
   private rowsOversized = 0;
 
@@ -184,7 +188,11 @@ class PartWriter implements CopyOutSink {
     const { columns, oid } = this.table.relation;
     const lengthAt = out.length;
     out.u32(0);
-    insertFromCopyLine(source, start, end, columns.length, oid, out);
+    if (source !== this.source) {
+      this.source = source;
+      this.view = new DataView(source.buffer, source.byteOffset, source.byteLength);
+    }
+    insertFromCopyLine(source, this.view, start, end, columns.length, oid, out);
     const size = out.length - lengthAt - 4;
     if (size - INSERT_HEADER_BYTES > this.rowBytesMax) {
       out.length = lengthAt;
