@@ -25,7 +25,8 @@ export default {
       entry: ['src/bench/*.ts', 'src/*/*-{part,stack}.ts', 'scenarios/**/*.ts', testFiles],
       project: ['**/*.ts'],
     },
-    e2e: { entry: ['**/*.test.ts'], project: ['**/*.ts'] },
+    // Planted bugs: a process that a test starts, and what Node loads before it.
+    e2e: { entry: ['**/*.test.ts', 'src/planted-bugs/{plant,load-hook,history-process}.ts'], project: ['**/*.ts'] },
     // Tailwind is named in CSS and its plugin in PostCSS's own settings.
     console: {
       ignoreDependencies: ['tailwindcss', 'postcss'],

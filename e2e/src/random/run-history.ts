@@ -1,4 +1,6 @@
 import type { SeededRandom } from '@sluice/testkit';
+import { CodedTroubles } from '../oracle/coded-troubles.ts';
+import { Finding } from '../oracle/finding.ts';
 import { PrefixCheck } from '../oracle/prefix-check.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { SyncClient } from '../stack/sync-client.ts';
@@ -9,16 +11,39 @@ import { EXTRA_STREAM, RANDOM_STREAMS, RANDOM_USERS, randomTablesSql } from './r
 const STEPS = 40;
 const CLIENTS_MAX = 8;
 
+export interface HistoryOptions {
+  /** Among how many shards the rows are divided; one, if left out. */
+  readonly shards?: number;
+  /** No table changes. */
+  readonly keepsTables?: boolean;
+  /** Nothing happens that is a reason to copy the source again, so that its first epoch must still serve at the end. */
+  readonly keepsEpoch?: boolean;
+  /**
+   * Frames are so small that they cut transactions. What a row was before its transaction changed it again is then sent as well,
+   * and removed within the same checkpoint, so that texts which SQL never gave are no finding.
+   */
+  readonly cutsTransactions?: boolean;
+  /** What else must hold once all clients are equal to SQL. @throws Finding */
+  readonly atEnd?: (stack: Stack, tenant: Tenant) => Promise<void>;
+}
+
 /**
  * One random history: transactions, changes of tables, memberships that come and go, clients that connect, hang up, lose
  * their link and resume, the project's stream cut or restarted under all of it. At every checkpoint every client must show
  * what SQL gave after one commit (L12), and at the end all must equal SQL.
  */
-export async function runHistory(stack: Stack, random: SeededRandom, ref: string): Promise<void> {
+export async function runHistory(
+  stack: Stack,
+  random: SeededRandom,
+  ref: string,
+  options: HistoryOptions = {},
+): Promise<void> {
   const trail: string[] = [];
   const tenant = await stack.addTenant({ ref, tablesSql: randomTablesSql(random), streams: RANDOM_STREAMS });
   try {
-    const history = new History(stack, tenant, await PrefixCheck.begin(tenant, RANDOM_USERS), random, trail);
+    if (options.shards !== undefined) await stack.dataPlane.replicator.reshard(tenant.project, options.shards);
+    const check = await PrefixCheck.begin(tenant, RANDOM_USERS);
+    const history = new History({ stack, tenant, check, random, trail, options });
     await history.run();
   } catch (error) {
     const told = `seed ${random.seed}, after these steps:\n${trail.join('\n')}\n${stack.log()}`;
@@ -35,28 +60,41 @@ class History {
   readonly #random: SeededRandom;
   readonly #statements: RandomStatements;
   readonly #trail: string[];
+  readonly #options: HistoryOptions;
+  readonly #troubles = new CodedTroubles();
   readonly #clients: { readonly client: SyncClient; isOn: boolean }[] = [];
 
-  constructor(stack: Stack, tenant: Tenant, check: PrefixCheck, random: SeededRandom, trail: string[]) {
-    this.#stack = stack;
-    this.#tenant = tenant;
-    this.#check = check;
-    this.#random = random;
-    this.#statements = new RandomStatements(random);
-    this.#trail = trail;
+  constructor(of: {
+    readonly stack: Stack;
+    readonly tenant: Tenant;
+    readonly check: PrefixCheck;
+    readonly random: SeededRandom;
+    readonly trail: string[];
+    readonly options: HistoryOptions;
+  }) {
+    this.#stack = of.stack;
+    this.#tenant = of.tenant;
+    this.#check = of.check;
+    this.#random = of.random;
+    this.#statements = new RandomStatements(of.random);
+    this.#trail = of.trail;
+    this.#options = of.options;
   }
 
   async run(): Promise<void> {
     await this.#connect();
     for (let step = 0; step < STEPS; step++) await this.#step();
     await this.#expectEqual();
+    await this.#options.atEnd?.(this.#stack, this.#tenant);
+    if (this.#options.cutsTransactions) return;
     const leaks = this.#clients.flatMap(({ client }) => this.#check.leaks(client));
-    if (leaks.length > 0) throw new Error(leaks.slice(0, 10).join('\n'));
+    if (leaks.length > 0) throw new Finding(leaks.slice(0, 10).join('\n'));
   }
 
   async #step(): Promise<void> {
+    this.#troubles.check();
     const random = this.#random;
-    const kind = random.pick(STEP_WHEEL);
+    const kind = random.pick(this.#options.keepsTables ? STEPS_THAT_KEEP_TABLES : STEP_WHEEL);
     if (kind === 'transaction') return this.#commit(this.#statements.transaction());
     if (kind === 'table change') return this.#changeTable();
     this.#trail.push(`-- ${kind}`);
@@ -88,6 +126,7 @@ class History {
     if (this.#clients.length >= CLIENTS_MAX) return;
     const client = await this.#tenant.connect(this.#random.pick(RANDOM_USERS), { tapped: true });
     this.#check.watch(client);
+    this.#troubles.watch(client);
     this.#clients.push({ client, isOn: true });
   }
 
@@ -122,10 +161,21 @@ class History {
     }
     // A changed table is noticed at its next row.
     await this.#commit([this.#statements.touchTasks()]);
-    await this.#tenant.becomeEqual(...this.#clients.map(({ client }) => client));
+    const clients = this.#clients.map(({ client }) => client);
+    const isEqual = () =>
+      this.#options.keepsTables ? this.#tenant.expectEqual(...clients) : this.#tenant.becomeEqual(...clients);
+    await this.#troubles.during(isEqual);
     const problems = this.#check.problems();
-    if (problems.length > 0) throw new Error(problems.join('\n'));
+    if (problems.length > 0) throw new Finding(problems.join('\n'));
     this.#check.unsettled.clear();
+    if (this.#options.keepsEpoch) await this.#expectFirstEpoch();
+  }
+
+  /** L2: whatever was cut or restarted, the stream went on where it stood. */
+  async #expectFirstEpoch(): Promise<void> {
+    const source = await this.#stack.dataPlane.store.readSource(this.#tenant.project);
+    const epoch = Number(source?.serving?.epoch);
+    if (epoch !== 1) throw new Finding(`epoch ${epoch} serves: the source was copied again without a reason`);
   }
 }
 
@@ -135,3 +185,4 @@ const STEP_WHEEL = [
   ...(['cut', 'cut', 'settle', 'restart project', 'kill senders'] as const),
   ...(['kill store sessions', 'deploy'] as const),
 ];
+const STEPS_THAT_KEEP_TABLES = STEP_WHEEL.filter((kind) => kind !== 'table change');

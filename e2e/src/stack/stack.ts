@@ -1,4 +1,4 @@
-import { createDataPlane, type DataPlane } from '@sluice/all-in-one';
+import { createDataPlane, type DataPlane, type Queues } from '@sluice/all-in-one';
 import { type ProjectId, parseProjectId } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import { defaultGatewayConfig } from '@sluice/gateway';
@@ -15,6 +15,10 @@ export interface StackOptions {
   readonly heartbeatMs?: number;
   /** Compaction and retention, when a test does not want them as they are by default. */
   readonly housekeeping?: NonNullable<Parameters<typeof createDataPlane>[0]['housekeeping']>;
+  /** What joins the parts, when not the queues within this process. */
+  readonly queues?: Queues;
+  /** The server that the store lives on; one of the stack's own otherwise. */
+  readonly storeCluster?: { readonly url: string };
 }
 
 /** Replicator, worker and gateway over a Postgres bucket store, all real, and the tenants that a test adds. */
@@ -39,7 +43,9 @@ export interface Stack extends AsyncDisposable {
 
 /** The store is on a server of its own, since a slot decodes the WAL of its whole server. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
-  const storeCluster = await freshCluster({ wal_level: 'replica' });
+  const ownCluster = options.storeCluster ? undefined : await freshCluster({ wal_level: 'replica' });
+  const storeCluster = options.storeCluster ?? ownCluster;
+  if (!storeCluster) throw new Error('a store lives on a server');
   const storeDatabase = await freshDatabase('store', storeCluster);
   const tenants = new Map<ProjectId, Tenant>();
   let lastProject = 0;
@@ -74,6 +80,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       heartbeatMs: options.heartbeatMs ?? 10_000,
       ...(options.housekeeping ? { housekeeping: options.housekeeping } : {}),
       ...(options.tuning ? { tuning: options.tuning } : {}),
+      ...(options.queues ? { queues: options.queues } : {}),
       onProjectStopped: (project, error) => logger.error('project stopped', { projectId: project, error }),
     });
 
@@ -123,7 +130,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       await dataPlane.close();
       for (const tenant of tenants.values()) await tenant[Symbol.asyncDispose]();
       await storeDatabase[Symbol.asyncDispose]();
-      await storeCluster[Symbol.asyncDispose]();
+      await ownCluster?.[Symbol.asyncDispose]();
     },
   };
 }

@@ -28,7 +28,7 @@ export interface SyncClient extends AsyncDisposable {
   reaches(tick: number): Promise<void>;
   /** The tables of the streams, all at one checkpoint; a table that does not exist is absent. */
   state(streams: readonly StreamSpec[]): Promise<DatabaseState>;
-  /** Calls `onSample` with the state at each checkpoint that is applied; the returned function ends that. */
+  /** Calls `onSample` with the state at each checkpoint that is applied or refused; the returned function ends that. */
   sample(streams: () => readonly StreamSpec[], onSample: (state: DatabaseState) => void): () => void;
 }
 
@@ -104,8 +104,9 @@ function sample(
   onSample: (state: DatabaseState) => void,
 ): () => void {
   let last = '';
-  return sdk.onStatus(({ checkpoint }) => {
-    const position = checkpoint ? `${checkpoint.epoch}:${checkpoint.lsn}` : '';
+  return sdk.onStatus(({ checkpoint, lastError }) => {
+    if (!checkpoint) return;
+    const position = `${checkpoint.epoch}:${checkpoint.lsn}:${lastError?.code ?? ''}`;
     if (position === last) return;
     last = position;
     void readState(sdk, clientTables(streams())).then(onSample, () => {});

@@ -5,6 +5,7 @@ import { type SourceConnection, sourceConnectionFromUrl } from '@sluice/replicat
 import { type Catalog, type CompiledRules, parseAndCompile } from '@sluice/sync-rules';
 import { waitFor } from '@sluice/testkit';
 import { SignJWT } from 'jose';
+import { Finding } from '../oracle/finding.ts';
 import { openOracle, type SqlOracle } from '../oracle/sql-oracle.ts';
 import { differences } from '../oracle/table-state.ts';
 import { rulesYaml, type StreamSpec, TICKS_STREAM } from './rules.ts';
@@ -136,15 +137,15 @@ export class Tenant implements AsyncDisposable {
 
   /**
    * Waits until the clients are current and compares each with the rules' own SQL run for its user on the source, table
-   * by table, and with the checksums that it was sent (L9). @throws Error that says what differs.
+   * by table, and with the checksums that it was sent (L9). @throws Finding that says what differs.
    */
   async expectEqual(...clients: readonly SyncClient[]): Promise<void> {
     await this.caughtUp(...clients);
     for (const client of clients) {
       const found = await this.differences(client);
-      if (found.length > 0) throw new Error(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
+      if (found.length > 0) throw new Finding(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
       const { ok, problems } = await client.sdk.verify();
-      if (!ok) throw new Error(`${client.claims.sub} does not verify\n${problems.join('\n')}`);
+      if (!ok) throw new Finding(`${client.claims.sub} does not verify\n${problems.join('\n')}`);
     }
   }
 
@@ -153,7 +154,7 @@ export class Tenant implements AsyncDisposable {
     await this.caughtUp(...clients);
     const isEqual = async (client: SyncClient): Promise<boolean> => {
       const found = await this.differences(client);
-      if (found.length > 0) throw new Error(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
+      if (found.length > 0) throw new Finding(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
       return true;
     };
     const options = { what: 'the changed tables to be copied', timeoutMs: 30_000, intervalMs: 100 };
