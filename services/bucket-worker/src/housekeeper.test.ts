@@ -8,14 +8,20 @@ import { expect, test } from 'vitest';
 import { plainRows, RecordedHistory } from './compact/history.fixture.ts';
 import { createHousekeeper } from './housekeeper.ts';
 
-const settings = { retentionMs: 100, readableMs: 20, roundMs: 1000, bucketsMax: 10, bytesMax: 1000 };
+const settings = { retentionMs: 100, readableMs: 20, roundMs: 1000, giveBackMs: 5000, bucketsMax: 10, bytesMax: 1000 };
 
 /** Projects with histories, and a housekeeper over them on a store whose folding of some projects fails. */
 async function housekept(count: number, failures: ReadonlyMap<ProjectId, Error> = new Map()) {
   const clock = manualClock();
   const inner = createMemoryBucketStore(clock);
+  const askedAtMs: number[] = [];
   const store: BucketStore = {
     ...inner,
+    giveBackSpace: async () => {
+      askedAtMs.push(clock.monotonicMs());
+      if (askedAtMs.length === 1) throw new AppError('STORE_UNAVAILABLE');
+      return 4096;
+    },
     replaceChunks: async (project, ...rest) => {
       const failure = failures.get(project);
       if (failure) throw failure;
@@ -37,7 +43,7 @@ async function housekept(count: number, failures: ReadonlyMap<ProjectId, Error> 
   const controller = new AbortController();
   const running = keeper.run(controller.signal);
   return {
-    ...{ clock, store, histories, lines },
+    ...{ clock, store, histories, lines, askedAtMs },
     rounds: async (times: number, steps: number) => {
       for (let i = 0; i < times; i++) {
         for (const history of histories) for (let j = 0; j < steps; j++) await history.step();
@@ -107,4 +113,15 @@ test('dropped streams are erased in the background', async () => {
   await rounds(2, 0);
   await stop();
   expect((await driver.store.readStreams(driver.project)).map(({ stream }) => stream)).toEqual([fresh]);
+});
+
+test('the store is asked now and then to give space back, again after it could not', async () => {
+  const { rounds, stop, lines, askedAtMs } = await housekept(1);
+  await rounds(17, 0);
+  await stop();
+  expect(askedAtMs).toHaveLength(3);
+  const gaps = askedAtMs.slice(1).map((atMs, i) => atMs - (askedAtMs[i] ?? 0));
+  expect(Math.min(...gaps)).toBeGreaterThanOrEqual(5000);
+  expect(lines.some((line) => line.includes('space of the bucket store is given back later'))).toBe(true);
+  expect(lines.some((line) => line.includes('space of the bucket store given back'))).toBe(true);
 });
