@@ -74,7 +74,8 @@ function laterDefinition(file: string, text: string, find: string): string | und
   const definitions = [...text.slice(0, text.indexOf(find)).matchAll(/function (sluice_store\.\w+)/g)];
   const name = definitions.at(-1)?.[1];
   if (name === undefined) return 'no function holds it';
+  const definesAnew = new RegExp(`create (or replace )?function ${name}\\(`);
   return readdirSync(folder)
     .filter((other) => other.endsWith('.sql') && other > path.basename(file))
-    .find((other) => readFileSync(path.join(folder, other), 'utf8').includes(`create or replace function ${name}(`));
+    .find((other) => definesAnew.test(readFileSync(path.join(folder, other), 'utf8')));
 }

@@ -176,9 +176,9 @@ const inStore: readonly PlantedBug[] = [
     scenario: 'truncate and compact',
     edits: [
       edit(
-        `${STORE_SQL}/0011_compaction.sql`,
-        'where (c.lsn, c.seq) >= (f.lsn, f.seq)\n    order by c.bucket, c.lsn, c.seq, c.part;',
-        'order by c.bucket, c.lsn, c.seq, c.part;',
+        `${STORE_SQL}/0014_deflated_packs.sql`,
+        'where (c.lsn, c.seq) >= (f.lsn, f.seq)\n    order by w.bucket, c.lsn, c.seq, c.part;',
+        'order by w.bucket, c.lsn, c.seq, c.part;',
       ),
     ],
   },
