@@ -1,8 +1,17 @@
-import type { Claims } from '../stack/source-database.ts';
+import type { StreamSpec } from '../stack/rules.ts';
+import type { Claims, SourceDatabase } from '../stack/source-database.ts';
 import type { SyncClient } from '../stack/sync-client.ts';
-import type { Tenant } from '../stack/tenant.ts';
 import { textsSent } from '../wire/texts-sent.ts';
+import type { SqlOracle } from './sql-oracle.ts';
 import { type DatabaseState, differences } from './table-state.ts';
+
+/** Whose clients are checked. */
+export interface Watched {
+  readonly source: SourceDatabase;
+  readonly oracle: SqlOracle;
+  /** The streams that clients may see now. */
+  readonly visibleStreams: readonly StreamSpec[];
+}
 
 interface Expected {
   readonly state: DatabaseState;
@@ -19,7 +28,7 @@ interface Sample {
  * `commit`, which asks the oracle after each; watched clients are read at every checkpoint that they apply.
  */
 export class PrefixCheck {
-  readonly #tenant: Tenant;
+  readonly #tenant: Watched;
   readonly #users: readonly Claims[];
   /**
    * What clients need not show yet: columns (`table.column`) that a statement changed, since Postgres sends no word of it
@@ -34,13 +43,13 @@ export class PrefixCheck {
   #samples: Sample[] = [];
   #judged = 0;
 
-  private constructor(tenant: Tenant, users: readonly Claims[]) {
+  private constructor(tenant: Watched, users: readonly Claims[]) {
     this.#tenant = tenant;
     this.#users = users;
   }
 
   /** The present state of the source is the first that a client may show. */
-  static async begin(tenant: Tenant, users: readonly Claims[]): Promise<PrefixCheck> {
+  static async begin(tenant: Watched, users: readonly Claims[]): Promise<PrefixCheck> {
     const check = new PrefixCheck(tenant, users);
     await check.look();
     return check;

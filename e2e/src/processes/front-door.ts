@@ -4,10 +4,13 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 /** A port that leads to any of the gateways that answer, as a load balancer would. */
 export interface FrontDoor extends AsyncDisposable {
   readonly port: number;
+  /** Connections that lead to the gateway of this port now. */
+  connectionsTo(gatewayPort: number): number;
 }
 
 export async function frontDoor(ports: () => readonly number[]): Promise<FrontDoor> {
   const sockets = new Set<Socket>();
+  const gatewayPorts = new Map<Socket, number>();
   let turn = 0;
   const server = createServer((client) => {
     sockets.add(client);
@@ -19,12 +22,15 @@ export async function frontDoor(ports: () => readonly number[]): Promise<FrontDo
     const all = ports();
     const first = turn++;
     for (let i = 0; i < all.length; i++) {
-      const gateway = await reach(all[(first + i) % all.length] ?? 0);
+      const port = all[(first + i) % all.length] ?? 0;
+      const gateway = await reach(port);
       if (!gateway) continue;
       sockets.add(gateway);
+      gatewayPorts.set(gateway, port);
       gateway.on('error', () => {});
       gateway.on('close', () => {
         sockets.delete(gateway);
+        gatewayPorts.delete(gateway);
         client.destroy();
       });
       client.on('close', () => gateway.destroy());
@@ -37,6 +43,7 @@ export async function frontDoor(ports: () => readonly number[]): Promise<FrontDo
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port, // A TCP server that listens has one.
+    connectionsTo: (wanted) => [...gatewayPorts.values()].filter((port) => port === wanted).length,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       server.close();

@@ -1,7 +1,8 @@
 import { query, waitFor } from '@sluice/testkit';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import type { SyncClient } from '../stack/sync-client.ts';
-import { type Customer, Platform } from './platform.ts';
+import type { Customer } from './customer.ts';
+import { Platform } from './platform.ts';
 import type { ServiceName, ServiceProcess } from './service-process.ts';
 import { logWriters, mixedWriters, writerCount } from './writers-log.ts';
 

@@ -73,6 +73,11 @@ export class RandomStatements {
     }
   }
 
+  /** Some hundred rows. */
+  bulkInsert(): string {
+    return this.#insertTasks(this.#random.int(100, 400));
+  }
+
   /** A row of the table whose columns change. */
   touchTasks(): string {
     return this.#insertTasks(1);
@@ -93,7 +98,7 @@ export class RandomStatements {
       case 'insert':
         return [this.#insertTasks(random.int(1, 5))];
       case 'bulk insert':
-        return [this.#insertTasks(random.int(100, 400))];
+        return [this.bulkInsert()];
       case 'title':
         return [`update tasks set title = 'title ${this.#id()}'${this.#extraAssignment()} where id = ${task}`];
       case 'body':

@@ -30,6 +30,8 @@ export interface SourceDatabase extends AsyncDisposable {
   readonly tick: number;
   /** Runs the statements in one transaction that counts the tick up; resolves to its number once it is committed. */
   commit(...statements: readonly string[]): Promise<number>;
+  /** Opens the writer's session anew after its server went away, and learns whether the commit in flight came to be. */
+  reconnect(): Promise<void>;
 }
 
 export async function createSourceDatabase(
@@ -38,21 +40,29 @@ export async function createSourceDatabase(
   cluster?: { readonly url: string },
 ): Promise<SourceDatabase> {
   const database = await freshDatabase(label, cluster);
-  const writer = new pg.Client({ connectionString: database.url });
-  // A test may end the server under it; the statement in flight says so.
-  writer.on('error', () => {});
-  await writer.connect();
+  const writer = await openWriter(database.url);
   await writer.query(AUTH_SQL + TICKS_SQL);
   await writer.query(tablesSql);
   return sourceDatabase(database, writer);
 }
 
-function sourceDatabase(database: FreshDatabase, writer: pg.Client): SourceDatabase {
+async function openWriter(url: string): Promise<pg.Client> {
+  const writer = new pg.Client({ connectionString: url });
+  // A test may end the server under it; the statement in flight says so.
+  writer.on('error', () => {});
+  await writer.connect();
+  return writer;
+}
+
+function sourceDatabase(database: FreshDatabase, first: pg.Client): SourceDatabase {
+  let writer = first;
   let tick = 0;
   return {
     url: database.url,
     name: database.name,
-    writer,
+    get writer() {
+      return writer;
+    },
     get tick() {
       return tick;
     },
@@ -65,9 +75,16 @@ function sourceDatabase(database: FreshDatabase, writer: pg.Client): SourceDatab
         tick = counted.rows[0]?.n ?? tick;
         return tick;
       } catch (error) {
-        await writer.query('rollback');
+        // Of a server that is gone the first error says more.
+        await writer.query('rollback').catch(() => {});
         throw error;
       }
+    },
+    async reconnect() {
+      await writer.end().catch(() => {});
+      writer = await openWriter(database.url);
+      const { rows } = await writer.query<{ n: number }>('select n from ticks');
+      tick = rows[0]?.n ?? tick;
     },
     async [Symbol.asyncDispose]() {
       await writer.end().catch(() => {});

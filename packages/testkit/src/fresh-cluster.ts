@@ -20,6 +20,11 @@ const throwAwaySettings: Settings = {
 };
 const folderPrefix = 'sluice-test-';
 
+export interface FreshCluster extends PostgresServer {
+  /** Starts it again on its port and data; after `kill` or `stop`. It replays its WAL first. */
+  restart(): Promise<void>;
+}
+
 /**
  * A server of the test's own, for what the shared one cannot be (another `wal_level`, a tiny WAL budget, being killed).
  * It lives in the temporary folder; disposal stops and removes it. `settings` go over the throw-away defaults; `major` is
@@ -28,20 +33,33 @@ const folderPrefix = 'sluice-test-';
 export async function freshCluster(
   settings: Settings = {},
   { major }: { readonly major?: number } = {},
-): Promise<PostgresServer> {
+): Promise<FreshCluster> {
   const folder = await mkdtemp(join(tmpdir(), folderPrefix));
   // mkdtemp closes the folder to others, among them the account that runs the server when we are root.
   await chmod(folder, 0o755);
   await writeFile(join(folder, 'owner'), String(process.pid));
-  const server = await startPostgres({
+  const options: PostgresOptions = {
     dataDir: join(folder, 'data'),
     settings: { ...throwAwaySettings, ...settings },
     superuser: 'postgres',
     password: 'postgres',
     ...(major === undefined ? {} : { packageFolder: packageOf(major) }),
-  });
+  };
+  let server = await startPostgres(options);
+  const { url, port, dataDir, isAdopted } = server;
   return {
-    ...server,
+    url,
+    port,
+    dataDir,
+    isAdopted,
+    get pid() {
+      return server.pid;
+    },
+    stop: () => server.stop(),
+    kill: () => server.kill(),
+    async restart() {
+      server = await startPostgres({ ...options, dataDir, port });
+    },
     [Symbol.asyncDispose]: async () => {
       await server.stop();
       await rm(folder, { recursive: true, force: true });

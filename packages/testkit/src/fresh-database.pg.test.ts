@@ -57,6 +57,17 @@ describe('freshCluster', () => {
     expect(await query(database.url, 'show wal_level')).toEqual([{ wal_level: 'replica' }]);
   });
 
+  it('comes back with its data on the same port after it was killed', async () => {
+    await using cluster = await freshCluster();
+    await query(cluster.url, 'create table kept as select 1 as n');
+    const { pid } = cluster;
+    await cluster.kill();
+    await expect(query(cluster.url, 'select 1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await cluster.restart();
+    expect(await query(cluster.url, 'select n from kept')).toEqual([{ n: 1 }]);
+    expect(cluster.pid).not.toBe(pid);
+  });
+
   it('is swept when its test run was killed', async () => {
     const testkit = new URL('../dist/index.js', import.meta.url).href;
     const script = `const { freshCluster } = await import(${JSON.stringify(testkit)});

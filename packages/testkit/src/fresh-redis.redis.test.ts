@@ -20,3 +20,14 @@ it('freshRedis gives an empty server that can crash, and comes back empty on the
   await redis.restart();
   expect(await command(redis.port, 'EXISTS a')).toBe(':0');
 });
+
+it('command gives texts, numbers, nothing and what Redis refused', async () => {
+  await using redis = await freshRedis();
+  expect(await redis.command('SET', 'a', 'two\r\nlines')).toBe('OK');
+  expect(await redis.command('GET', 'a')).toBe('two\r\nlines');
+  expect(await redis.command('GET', 'b')).toBeUndefined();
+  expect(await redis.command('STRLEN', 'a')).toBe(10);
+  await expect(redis.command('LPUSH', 'a', 1)).rejects.toThrow('WRONGTYPE');
+  await redis.kill();
+  await expect(redis.command('PING')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+});

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '@sluice/embedded-postgres';
 import { testConfig } from './config.ts';
+import { redisCommand } from './redis-command.ts';
 import { waitFor } from './wait-for.ts';
 
 export interface FreshRedis extends AsyncDisposable {
@@ -13,6 +13,8 @@ export interface FreshRedis extends AsyncDisposable {
   readonly port: number;
   /** Processor time that it has used so far, milliseconds. */
   cpuMs(): Promise<number>;
+  /** Runs one command and gives its reply: a text, a number, undefined for nothing. Lists are not read. @throws Error that Redis answered with */
+  command(...args: readonly (string | number)[]): Promise<string | number | undefined>;
   /** Ends it as a crash would: everything in it is gone. */
   kill(): Promise<void>;
   /** Starts it again, empty, on the same port; after `kill`. */
@@ -47,6 +49,7 @@ export async function freshRedis(args: readonly string[] = []): Promise<FreshRed
     url: `redis://127.0.0.1:${port}`,
     port,
     cpuMs: () => usedCpuMs(port),
+    command: (...args) => redisCommand(port, args.map(String)),
     kill: () => end('SIGKILL'),
     async restart() {
       server = await start();
@@ -60,23 +63,14 @@ export async function freshRedis(args: readonly string[] = []): Promise<FreshRed
 
 /** One that asks for a password answers, too. */
 async function answersPing(port: number): Promise<boolean> {
-  return /^(\+PONG|-NOAUTH)/.test(await ask(port, 'PING'));
+  return await redisCommand(port, ['PING']).then(
+    (reply) => reply === 'PONG',
+    (error: unknown) => error instanceof Error && error.message.startsWith('NOAUTH'),
+  );
 }
 
 async function usedCpuMs(port: number): Promise<number> {
-  const info = await ask(port, 'INFO cpu');
+  const info = String(await redisCommand(port, ['INFO', 'cpu']));
   const seconds = (name: string): number => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1]);
   return (seconds('used_cpu_sys') + seconds('used_cpu_user')) * 1000;
-}
-
-/** What it answers to one command, in one piece; nothing when it is not there. */
-function ask(port: number, command: string): Promise<string> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1', () => socket.write(`${command}\r\n`));
-    socket.once('data', (reply: Buffer) => {
-      socket.destroy();
-      resolve(reply.toString());
-    });
-    socket.once('error', () => resolve(''));
-  });
 }

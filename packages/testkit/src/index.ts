@@ -1,6 +1,6 @@
 export { type TestConfig, testConfig } from './config.ts';
 export { type ArmedFault, type FaultPoint, type FaultPoints, faultPoints } from './fault-points.ts';
-export { freshCluster } from './fresh-cluster.ts';
+export { type FreshCluster, freshCluster } from './fresh-cluster.ts';
 export { type FreshDatabase, freshDatabase } from './fresh-database.ts';
 export { type FreshRedis, freshRedis } from './fresh-redis.ts';
 export { type ManualClock, manualClock } from './manual-clock.ts';

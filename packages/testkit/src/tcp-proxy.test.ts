@@ -57,6 +57,22 @@ describe('tcpProxy', () => {
     expect(proxy.connections).toBe(1);
   });
 
+  it('cutAfter resets in the middle of what is carried, once, and says so', async () => {
+    proxy.cutAfter('toTarget', 10);
+    await roundTrip('12345678');
+    expect(proxy.midwayCuts).toBe(0);
+    const gone = closed(client);
+    client.write('90abc');
+    await gone;
+    expect(proxy.midwayCuts).toBe(1);
+    client = await open();
+    await roundTrip('hello, world');
+    proxy.cutAfter('toClient', 1);
+    proxy.heal();
+    await roundTrip('taken back');
+    expect(proxy.midwayCuts).toBe(1);
+  });
+
   it('cut resets both sides, and the next connection works', async () => {
     await roundTrip('a');
     const failed = closed(client);

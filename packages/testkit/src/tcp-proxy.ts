@@ -12,15 +12,24 @@ export interface TcpProxy extends AsyncDisposable {
   readonly bytes: Readonly<Record<Direction, number>>;
   /** What was received in that direction, when recording; the first `recordBytesMax` bytes. */
   recorded(direction: Direction): Buffer;
+  /** Bytes that were received and dropped by `swallow`. */
+  readonly bytesSwallowed: number;
+  /** Connections that were reset in the middle of what they carried, by `cutAfter`. */
+  readonly midwayCuts: number;
   /** Resets every connection (both sides see ECONNRESET); new ones are taken. */
   cut(): void;
+  /**
+   * Resets every connection when so many more bytes have passed in that direction, together: the one that brings the next
+   * byte in the middle of what it carries. Once; `heal` takes it back.
+   */
+  cutAfter(direction: Direction, bytes: number): void;
   /** Resets new connections at once, too, until `heal`. */
   refuse(): void;
   /** Stops reading from both sides: buffers fill up, nobody is told. */
   stall(): void;
   /** Reads and drops what flows in one direction: half-open, as after a lost route. */
   swallow(direction: Direction): void;
-  /** Ends refuse, stall and swallow. Swallowed bytes stay lost, so cut a link that has lost some. */
+  /** Ends refuse, stall, swallow and cutAfter. Swallowed bytes stay lost, so cut a link that has lost some. */
   heal(): void;
 }
 
@@ -45,6 +54,9 @@ export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
   let isRefusing = false;
   let isStalled = false;
   let swallowed: Direction | undefined;
+  let bytesSwallowed = 0;
+  let midwayCuts = 0;
+  let cutPoint: { readonly direction: Direction; bytesLeft: number } | undefined;
 
   const note = (direction: Direction, chunk: Buffer): void => {
     bytes[direction] += chunk.length;
@@ -57,7 +69,17 @@ export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
   const pass = (direction: Direction, from: Socket, to: Socket): void => {
     from.on('data', (chunk: Buffer) => {
       note(direction, chunk);
-      if (swallowed === direction) return;
+      if (swallowed === direction) {
+        bytesSwallowed += chunk.length;
+        return;
+      }
+      if (cutPoint?.direction === direction) {
+        if (chunk.length > cutPoint.bytesLeft) {
+          cutMidway(to, chunk.subarray(0, cutPoint.bytesLeft));
+          return;
+        }
+        cutPoint.bytesLeft -= chunk.length;
+      }
       if (!to.write(chunk)) from.pause();
     });
     to.on('drain', () => {
@@ -109,6 +131,13 @@ export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
   const cut = (): void => {
     for (const link of links) drop(link);
   };
+  /** What comes before the cut is handed to the system first; it may arrive. */
+  const cutMidway = (to: Socket, last: Uint8Array): void => {
+    cutPoint = undefined;
+    midwayCuts++;
+    to.write(last);
+    cut();
+  };
   const eachSocket = (act: (socket: Socket) => void): void => {
     for (const { client, target: upstream } of links) {
       act(client);
@@ -121,8 +150,17 @@ export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
       return links.size;
     },
     bytes,
+    get bytesSwallowed() {
+      return bytesSwallowed;
+    },
+    get midwayCuts() {
+      return midwayCuts;
+    },
     recorded: (direction) => Buffer.concat(records[direction]),
     cut,
+    cutAfter(direction, bytesLeft) {
+      cutPoint = { direction, bytesLeft };
+    },
     refuse() {
       isRefusing = true;
       cut();
@@ -138,6 +176,7 @@ export async function tcpProxy(target: TcpProxyOptions): Promise<TcpProxy> {
       isRefusing = false;
       isStalled = false;
       swallowed = undefined;
+      cutPoint = undefined;
       eachSocket((socket) => socket.resume());
     },
     async [Symbol.asyncDispose]() {
