@@ -36,6 +36,7 @@ export interface Tuning {
   /** Past so many bytes of WAL that our slot keeps on the source, we drop it and copy everything again. */
   readonly walBytesMax: number;
   readonly reconnectFirstMs: number;
+  /** Well below the ten seconds within which clients converge once the source is back. */
   readonly reconnectMaxMs: number;
   /** How long to wait before looking again whether a person has put things right. */
   readonly lookAgainMs: number;
@@ -57,6 +58,6 @@ export const DEFAULT_TUNING: Tuning = {
   slotDeadlineMs: 60_000,
   walBytesMax: 32 * 2 ** 30,
   reconnectFirstMs: 100,
-  reconnectMaxMs: 10_000,
+  reconnectMaxMs: 4_000,
   lookAgainMs: 15_000,
 };
