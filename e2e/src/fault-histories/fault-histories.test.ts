@@ -13,7 +13,7 @@ const LONG_LANE_HISTORIES = 500;
 /** A history is drawn again so often when its fault hit nothing. */
 const DRAWS_MAX = 6;
 const HISTORY_MS_MAX = 120_000;
-/** The long lane goes on after a failure, on new servers, but not for ever. */
+/** The long lane goes on after a failure, but not for ever. */
 const FAILURES_MAX = 10;
 
 const tally = new FaultTally();
@@ -23,11 +23,6 @@ async function staged(): Promise<FaultStage> {
   stage ??= await FaultStage.start();
   return stage;
 }
-async function clear(): Promise<void> {
-  await stage?.[Symbol.asyncDispose]();
-  stage = undefined;
-}
-
 async function run(seedOfHistory: number): Promise<HistoryOutcome> {
   const { faults, shards } = planOf(seedOfHistory, randomFrom(seedOfHistory));
   process.stdout.write(`SLUICE_SEED=${seedOfHistory}: ${faults.join(' and ')}, ${shards} shards\n`);
@@ -68,7 +63,7 @@ describe('L2, L3, L4, L12, L13: whatever fails while users work, clients show wh
   beforeAll(async () => void (await staged()), HISTORY_MS_MAX);
   afterAll(async () => {
     process.stdout.write(`${tally}\n`);
-    await clear();
+    await stage?.[Symbol.asyncDispose]();
   }, HISTORY_MS_MAX);
 
   if (seed !== undefined) {
@@ -101,7 +96,6 @@ describe('L2, L3, L4, L12, L13: whatever fails while users work, clients show wh
         } catch (error) {
           failures.push(error);
           process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
-          await clear();
         }
       }
       process.stdout.write(`${tally}\n`);

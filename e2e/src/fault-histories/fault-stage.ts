@@ -1,8 +1,7 @@
-import { type FreshCluster, freshCluster } from '@sluice/testkit';
+import { type FreshCluster, freshCluster, query } from '@sluice/testkit';
 import { Platform } from '../processes/platform.ts';
 import type { ServiceName, ServiceProcess } from '../processes/service-process.ts';
 import { logWriters } from '../processes/writers-log.ts';
-import type { Stage } from './scene.ts';
 import { mountSmallDisk, type SmallDisk } from './small-disk.ts';
 
 export const LEASE_TTL_MS = 3_000;
@@ -17,13 +16,14 @@ const WANTED: readonly (readonly [ServiceName, number])[] = [
 ];
 
 /** Two of each service and one control plane, over servers that histories break and put right again. */
-export class FaultStage implements Stage, AsyncDisposable {
+export class FaultStage implements AsyncDisposable {
   readonly platform: Platform;
   readonly sources: FreshCluster;
+  /** Below the rows of the store, where one can be mounted. */
   readonly disk: SmallDisk | undefined;
-  #shards = 0;
+  #shards = 1;
 
-  private constructor(parts: Stage) {
+  private constructor(parts: Pick<FaultStage, 'platform' | 'sources' | 'disk'>) {
     this.platform = parts.platform;
     this.sources = parts.sources;
     this.disk = parts.disk;
@@ -55,6 +55,21 @@ export class FaultStage implements Stage, AsyncDisposable {
     if (this.#shards !== shards) platform.set({ SLUICE_SHARDS: String(shards) });
     await Promise.all(replaced.map((replicator) => replicator.terminate()));
     this.#shards = shards;
+    await this.#fill();
+  }
+
+  /** Puts everything right that a history may have left broken when it failed. */
+  async recover(): Promise<void> {
+    const { platform, sources, disk } = this;
+    for (const [name] of WANTED)
+      for (const process of platform.running(name)) {
+        process.signal('SIGCONT');
+        process.links.store.heal();
+        process.links.redis.heal();
+      }
+    await disk?.free();
+    await platform.redis.command('CONFIG', 'SET', 'maxmemory', '0').catch(() => platform.redis.restart());
+    for (const server of [sources, platform.cluster]) await query(server.url, 'select 1').catch(() => server.restart());
     await this.#fill();
   }
 

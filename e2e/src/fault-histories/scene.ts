@@ -1,4 +1,4 @@
-import type { FreshCluster, SeededRandom, TcpProxy } from '@sluice/testkit';
+import type { SeededRandom, TcpProxy } from '@sluice/testkit';
 import { query, waitFor } from '@sluice/testkit';
 import type { PrefixCheck } from '../oracle/prefix-check.ts';
 import type { Customer } from '../processes/customer.ts';
@@ -6,14 +6,7 @@ import type { Platform } from '../processes/platform.ts';
 import type { ServiceProcess } from '../processes/service-process.ts';
 import type { RandomStatements } from '../random/random-statements.ts';
 import type { SyncClient } from '../stack/sync-client.ts';
-import type { SmallDisk } from './small-disk.ts';
-
-/** What all histories share: services as processes, a server of sources, and a small disk under the store where there can be one. */
-export interface Stage {
-  readonly platform: Platform;
-  readonly sources: FreshCluster;
-  readonly disk: SmallDisk | undefined;
-}
+import type { FaultStage } from './fault-stage.ts';
 
 /** One user's device, behind a link of its own. */
 export interface Device {
@@ -25,7 +18,7 @@ export interface Device {
 export type Holder = 'replicator' | 'bucket-worker';
 
 export interface SceneParts {
-  readonly stage: Stage;
+  readonly stage: FaultStage;
   readonly customer: Customer;
   readonly check: PrefixCheck;
   readonly random: SeededRandom;
@@ -36,7 +29,7 @@ export interface SceneParts {
 
 /** One history as its faults see it. */
 export class Scene {
-  readonly stage: Stage;
+  readonly stage: FaultStage;
   readonly platform: Platform;
   readonly customer: Customer;
   readonly check: PrefixCheck;
@@ -61,7 +54,7 @@ export class Scene {
   }
 
   note(what: string): void {
-    this.trail.push(`-- ${what}`);
+    this.trail.push(`-- ${new Date().toISOString()} ${what}`);
   }
 
   /** One random transaction, or the given one. */
@@ -91,7 +84,10 @@ export class Scene {
     for (const worker of workers) worker.signal('SIGSTOP');
     try {
       await this.commitSome(2, 4);
-      await waitFor(async () => (await this.framesWaiting()) > 0, { what: 'frames to wait for the workers' });
+      await waitFor(async () => (await this.framesWaiting()) > 0, {
+        what: 'frames to wait for the workers',
+        timeoutMs: 30_000,
+      });
       const waiting = await this.framesWaiting();
       this.note(`${waiting} frames wait`);
       await act();

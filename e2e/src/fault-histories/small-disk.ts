@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chown, mkdir, readdir, rmdir, stat, truncate, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -42,7 +42,7 @@ export async function mountSmallDisk(bytes: number): Promise<SmallDisk | undefin
       // First in large parts, then what is left of a part.
       for (const part of [PART_BYTES, 4096]) await fillWith(ballast, part);
     },
-    free: () => truncate(ballast, 0),
+    free: () => rm(ballast, { force: true }),
     async [Symbol.asyncDispose]() {
       await unmount(folder);
     },

@@ -213,7 +213,7 @@ export class Platform implements AsyncDisposable {
       const sql = 'select 1 from pg_replication_slots where database = current_database()';
       return (await writer.query(sql)).rows.length > 0;
     };
-    await waitFor(async () => !(await hasSlots()), { what: 'the slot to go', timeoutMs: 20_000 });
+    await waitFor(async () => !(await hasSlots()), { what: 'the slot to go', timeoutMs: 60_000 });
     this.#opened.splice(this.#opened.indexOf(customer), 1);
     await customer[Symbol.asyncDispose]();
   }

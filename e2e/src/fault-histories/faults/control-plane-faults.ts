@@ -2,7 +2,7 @@ import { EXTRA_STREAM, RANDOM_STREAMS } from '../../random/random-tables.ts';
 import type { MakeFault } from './fault.ts';
 
 /** From when a control plane is ready again: it waits for the dead one's hold of the job, and then deploys. */
-const DEPLOY_WITHIN_MS = 20_000;
+const DEPLOY_WITHIN_MS = 60_000;
 
 /** The control plane ends while it brings other rules into force; the next one goes on with that. */
 export function controlPlaneEnds(how: 'SIGKILL' | 'SIGTERM'): MakeFault {

@@ -7,7 +7,7 @@ import type { MakeFault } from './fault.ts';
 type Ending = 'SIGKILL' | 'SIGTERM';
 
 /** A frozen process is continued when another has its leases; that takes about as long as they live. */
-const LEASES_MOVE_MS = 15_000;
+const LEASES_MOVE_MS = 60_000;
 
 async function end(process: ServiceProcess, how: Ending): Promise<number | undefined> {
   if (how === 'SIGTERM') return process.terminate();

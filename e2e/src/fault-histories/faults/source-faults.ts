@@ -47,7 +47,7 @@ export const sourceKilled: MakeFault = (scene) => {
       });
     },
     async end() {
-      await waitFor(() => failures() >= times, { what: `the replicator to fail ${times} times`, timeoutMs: 30_000 });
+      await waitFor(() => failures() >= times, { what: `the replicator to fail ${times} times`, timeoutMs: 60_000 });
       await sources.restart();
       // Only now it is known whether the commit came to be.
       await customer.reconnectToSource();

@@ -22,7 +22,7 @@ async function isMissed(scene: Scene, watches: readonly Watch[], times: number):
     worker.logSince(mark).filter((line) => line.includes(UNANSWERED)).length;
   await waitFor(() => watches.some((watch) => count(watch) >= times), {
     what: `a worker to ask the store ${times} times in vain`,
-    timeoutMs: 30_000,
+    timeoutMs: 60_000,
   });
   scene.note(`the store was asked ${times} times in vain`);
 }
