@@ -37,7 +37,7 @@ export class FaultTally {
     return this.#histories;
   }
 
-  toString(): string {
+  text(): string {
     const lines = FAULT_NAMES.flatMap((name) => {
       const count = this.#counts.get(name);
       return count ? [`  ${name.padEnd(26)} hit ${count.hit}, no effect ${count.missed}`] : [];

@@ -15,6 +15,8 @@ const DIRECTIONS: readonly Direction[] = ['toTarget', 'toClient'];
 const COMMITS_UNTIL_CUT_MAX = 8;
 /** Where in what is sent next a link is cut, bytes. */
 const CUT_WITHIN_BYTES = 4_000;
+/** A client says little. */
+const CUT_WITHIN_BYTES_OF_CLIENT = 60;
 
 /** One link: of the process that holds the customer, of a gateway that serves it, or of one of its clients. */
 async function choose(scene: Scene, to: LinkTo): Promise<NamedLink> {
@@ -38,7 +40,8 @@ export function linkCut(to: LinkTo): MakeFault {
     const { random } = scene;
     const isRefusedAfter = random.chance(0.6);
     const direction = random.pick(DIRECTIONS);
-    const at = random.int(0, CUT_WITHIN_BYTES);
+    const isQuiet = to === 'client' && direction === 'toTarget';
+    const at = random.int(0, isQuiet ? CUT_WITHIN_BYTES_OF_CLIENT : CUT_WITHIN_BYTES);
     let chosen: NamedLink | undefined;
     let cutsBefore = 0;
     return {
