@@ -28,4 +28,16 @@ describe('waitFor', () => {
       /the last try threw Error: connection refused/,
     );
   });
+
+  it('counts a slow look as no more than it is told to', async () => {
+    let looks = 0;
+    const slowly = async (): Promise<boolean> => {
+      await new Promise((resolve) => setTimeout(resolve, 40));
+      return ++looks === 4;
+    };
+    const options = { what: 'the fourth look', timeoutMs: 50, intervalMs: 1 };
+    await expect(waitFor(slowly, options)).rejects.toThrow('waited 50 ms');
+    looks = 0;
+    await expect(waitFor(slowly, { ...options, countedMsMax: 10 })).resolves.toBe(true);
+  });
 });
