@@ -126,6 +126,8 @@ export const gatewayFreezes: MakeFault = (scene) => {
       victim?.signal('SIGCONT');
     },
     effect: async () =>
-      clients > 0 && behind > 0 ? `${victim?.label} stopped with ${clients} clients, ${behind} users fell behind` : undefined,
+      clients > 0 && behind > 0
+        ? `${victim?.label} stopped with ${clients} clients, ${behind} users fell behind`
+        : undefined,
   };
 };
