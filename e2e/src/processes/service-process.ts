@@ -94,6 +94,11 @@ export class ServiceProcess implements AsyncDisposable {
     return !this.isRunning && !this.#isEnding;
   }
 
+  /** How often it logged the message, as far as its log is kept. */
+  count(message: string): number {
+    return this.#lines.filter((line) => line.includes(`"message":"${message}"`)).length;
+  }
+
   /** The answer to a readiness probe; undefined when there is none. */
   async readiness(): Promise<number | undefined> {
     const answer = await fetch(this.#readyUrl, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
