@@ -30,6 +30,8 @@ const STALLED_MS = 45_000;
 const COMMIT_EVERY_MS = 50;
 const CHECKPOINT_WITHIN_MS = 30 * 60_000;
 
+// The parts inherit it, as docs/running-services.md has services started: large buffers go back to the system when they are freed.
+process.env.MALLOC_MMAP_THRESHOLD_ ??= '1000000';
 const home = await mkdtemp(path.join(tmpdir(), 'sluice-memory-'));
 await chmod(home, 0o755); // The servers may run as another account.
 const sourceServer = await startBenchServer(home, 'source');

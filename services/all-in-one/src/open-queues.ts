@@ -11,8 +11,11 @@ import type { Logger } from '@sluice/telemetry';
 
 /** Frames of one project that may wait between replicator and worker; then the source's socket is paused (L16). */
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
-/** The same within this process, whose memory they take: a few frames, so that neither part waits for the other. */
-const MEMORY_QUEUE_BYTES_MAX = 16 * 1024 * 1024;
+/**
+ * The same within this process, whose memory they take. What is being applied counts: one full frame that is stored and one that
+ * is evaluated meanwhile; the next ones wait in the replicator's outbox.
+ */
+const MEMORY_QUEUE_BYTES_MAX = 12 * 1024 * 1024;
 
 /** What joins the parts of a data plane. */
 export interface Queues {

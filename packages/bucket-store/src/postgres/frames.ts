@@ -7,14 +7,30 @@ import type { Database } from './database.ts';
 import { packIssues, packOps, packTruncates } from './pack-ops.ts';
 import { packRowStates } from './row-states.ts';
 
-const places = (count: number) => Array.from({ length: count }, (_, i) => `$${i + 1}`).join(', ');
+/**
+ * The places of a call's `count` arguments, of which the one at `blobAt`, from 0, is sent last (`blobLast`): the driver gathers
+ * parameters in a buffer that is copied whenever it is too small, and whatever follows a large one would make it so.
+ */
+function places(count: number, blobAt: number): string {
+  const place = (at: number): number => (at === blobAt ? count : at < blobAt ? at + 1 : at);
+  return Array.from({ length: count }, (_, at) => `$${place(at)}`).join(', ');
+}
+function blobLast(values: readonly unknown[], blobAt: number): unknown[] {
+  return [...values.slice(0, blobAt), ...values.slice(blobAt + 1), values[blobAt]];
+}
+
+/** Where `packOps` stands among the arguments of each call, and how many there are more with row states. */
+const FRAME_OPS_AT = 15;
+const FRAME_STATES = 12;
+const PART_OPS_AT = 10;
+const PART_STATES = 14;
 const APPLY_FRAME = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms, previous_lsn
-  from sluice_store.apply_frame(${places(37)})`;
+  from sluice_store.apply_frame(${places(37, FRAME_OPS_AT)})`;
 const APPLY_FRAME_WITH_STATES = `select outcome, applied_lsn, applied_seq, checkpoint_lsn, checkpoint_committed_at_ms,
-  previous_lsn from sluice_store.apply_frame_with_states(${places(49)})`;
-const APPLY_SNAPSHOT_PART = `select outcome from sluice_store.apply_snapshot_part(${places(28)})`;
+  previous_lsn from sluice_store.apply_frame_with_states(${places(49, FRAME_OPS_AT + FRAME_STATES)})`;
+const APPLY_SNAPSHOT_PART = `select outcome from sluice_store.apply_snapshot_part(${places(28, PART_OPS_AT)})`;
 const APPLY_SNAPSHOT_PART_WITH_STATES = `select outcome
-  from sluice_store.apply_snapshot_part_with_states(${places(42)})`;
+  from sluice_store.apply_snapshot_part_with_states(${places(42, PART_OPS_AT + PART_STATES)})`;
 
 interface OutcomeRow {
   outcome: number;
@@ -32,29 +48,34 @@ export async function applyFrame(database: Database, commit: FrameCommit): Promi
   const { rows } = await database.query<OutcomeRow>({
     name: rowStates ? 'sluice_apply_frame_with_states' : 'sluice_apply_frame',
     text: rowStates ? APPLY_FRAME_WITH_STATES : APPLY_FRAME,
-    values: [
-      ...(rowStates ? [rowStates.revision, ...packRowStates(rowStates.writes)] : []),
-      commit.project,
-      commit.epoch,
-      commit.shard,
-      commit.mapVersion,
-      commit.leaseToken,
-      commit.shardLeaseToken,
-      commit.prev.lsn,
-      commit.prev.seq,
-      commit.end.lsn,
-      commit.end.seq,
-      commit.endLsn,
-      commit.committedAtMs,
-      commit.appliedBefore.lsn,
-      commit.appliedBefore.seq,
-      int4Array(commit.streams.length, (i) => commit.streams[i] as number),
-      ...packOps(commit.chunks, commit.memberships),
-      ...packTruncates(commit.truncates),
-      packIssues(commit.issues),
-    ],
+    values: blobLast(frameArguments(commit), FRAME_OPS_AT + (rowStates ? FRAME_STATES : 0)),
   });
   return outcomeFromRow(rows[0], commit);
+}
+
+function frameArguments(commit: FrameCommit): unknown[] {
+  const { rowStates } = commit;
+  return [
+    ...(rowStates ? [rowStates.revision, ...packRowStates(rowStates.writes)] : []),
+    commit.project,
+    commit.epoch,
+    commit.shard,
+    commit.mapVersion,
+    commit.leaseToken,
+    commit.shardLeaseToken,
+    commit.prev.lsn,
+    commit.prev.seq,
+    commit.end.lsn,
+    commit.end.seq,
+    commit.endLsn,
+    commit.committedAtMs,
+    commit.appliedBefore.lsn,
+    commit.appliedBefore.seq,
+    int4Array(commit.streams.length, (i) => commit.streams[i] as number),
+    ...packOps(commit.chunks, commit.memberships),
+    ...packTruncates(commit.truncates),
+    packIssues(commit.issues),
+  ];
 }
 
 function outcomeFromRow(row: OutcomeRow | undefined, commit: FrameCommit): ApplyOutcome {
@@ -93,24 +114,33 @@ export async function applySnapshotPart(
   const { rows } = await database.query<{ outcome: number }>({
     name: rowStates ? 'sluice_apply_snapshot_part_with_states' : 'sluice_apply_snapshot_part',
     text: rowStates ? APPLY_SNAPSHOT_PART_WITH_STATES : APPLY_SNAPSHOT_PART,
-    values: [
-      ...(rowStates ? [rowStates.appliedBefore.lsn, rowStates.appliedBefore.seq, rowStates.revision] : []),
-      ...(rowStates ? packRowStates(rowStates.writes) : []),
-      commit.project,
-      commit.epoch,
-      commit.leaseToken,
-      commit.shard,
-      commit.shardLeaseToken,
-      int4Array(commit.streams.length, (i) => commit.streams[i] as number),
-      commit.pointLsn,
-      commit.table,
-      commit.part,
-      commit.last,
-      ...packOps(commit.chunks, commit.memberships),
-      packIssues(commit.issues),
-    ],
+    values: blobLast(partArguments(commit), PART_OPS_AT + (rowStates ? PART_STATES : 0)),
   });
-  switch (rows[0]?.outcome) {
+  return partOutcome(rows[0]?.outcome);
+}
+
+function partArguments(commit: SnapshotCommit): unknown[] {
+  const { rowStates } = commit;
+  return [
+    ...(rowStates ? [rowStates.appliedBefore.lsn, rowStates.appliedBefore.seq, rowStates.revision] : []),
+    ...(rowStates ? packRowStates(rowStates.writes) : []),
+    commit.project,
+    commit.epoch,
+    commit.leaseToken,
+    commit.shard,
+    commit.shardLeaseToken,
+    int4Array(commit.streams.length, (i) => commit.streams[i] as number),
+    commit.pointLsn,
+    commit.table,
+    commit.part,
+    commit.last,
+    ...packOps(commit.chunks, commit.memberships),
+    packIssues(commit.issues),
+  ];
+}
+
+function partOutcome(outcome: number | undefined): 'applied' | 'skipped' | 'stale' {
+  switch (outcome) {
     case 0:
       return 'applied';
     case 1:
