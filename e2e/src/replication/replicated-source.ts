@@ -172,7 +172,7 @@ export class ReplicatedSource implements AsyncDisposable {
         const expected = (await this.sql(sql)).map((row) => Object.values(row));
         return sorted(await this.rows(streamName)) === sorted(expected);
       },
-      { what: `${streamName} to show ${sql}`, timeoutMs: 15_000 },
+      { what: `${streamName} to show ${sql}`, timeoutMs: 30_000 },
     );
   }
 

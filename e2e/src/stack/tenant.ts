@@ -157,7 +157,7 @@ export class Tenant implements AsyncDisposable {
       if (found.length > 0) throw new Finding(`${client.claims.sub} differs from SQL\n${found.join('\n')}`);
       return true;
     };
-    const options = { what: 'the changed tables to be copied', timeoutMs: 30_000, intervalMs: 100 };
+    const options = { what: 'the changed tables to be copied', timeoutMs: 60_000, intervalMs: 100 };
     for (const client of clients) await waitFor(() => isEqual(client), options);
     await this.expectEqual(...clients);
   }
