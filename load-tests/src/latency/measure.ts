@@ -153,7 +153,7 @@ export class LatencyBench {
       .setIssuer(ISSUER)
       .setAudience(AUDIENCE)
       .setIssuedAt()
-      .setExpirationTime('2h')
+      .setExpirationTime('1h')
       .sign(Buffer.from(this.#target.tokenSecret, 'base64'));
   }
 }
