@@ -29,6 +29,8 @@ export default defineConfig({
           name: 'pure',
           include: ['**/*.test.{ts,tsx}'],
           exclude: [...never, pg, browser, 'e2e/**'],
+          // Random histories take seconds on a machine that others keep busy.
+          testTimeout: 60_000,
           sequence: { groupOrder: 0 },
         },
       },
