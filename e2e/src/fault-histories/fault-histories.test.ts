@@ -12,7 +12,7 @@ const SHORT_LANE_HISTORIES = 7;
 const LONG_LANE_HISTORIES = 500;
 /** A history is drawn again so often when its fault hit nothing. */
 const DRAWS_MAX = 6;
-const HISTORY_MS_MAX = 120_000;
+const HISTORY_MS_MAX = 240_000;
 /** The long lane goes on after a failure, but not for ever. */
 const FAILURES_MAX = 10;
 

@@ -108,9 +108,10 @@ export class Platform implements AsyncDisposable {
 
   /** Starts one more process; resolves when it is ready. */
   async add(name: ServiceName): Promise<ServiceProcess> {
-    const [port, health] = [await freePort(), await freePort()];
     const label = `${name}-${this.#started++}`;
     const links = this.#hasLinks ? await this.#links() : undefined;
+    // Last of all, so that nothing of ours takes them in between.
+    const [port, health] = [await freePort(), await freePort()];
     const env = {
       ...this.#env,
       ...this.#settings,

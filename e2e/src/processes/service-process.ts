@@ -106,15 +106,14 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   async ready(): Promise<this> {
-    const isReady = async (): Promise<boolean> => {
-      if (!this.isRunning) throw new Error(`${this.name} ended\n${this.log}`);
-      return (await this.readiness()) === 200;
-    };
+    // One that ended will not get ready, so that is the end of the wait.
+    const isReady = async (): Promise<boolean> => !this.isRunning || (await this.readiness()) === 200;
     try {
       await waitFor(isReady, { what: `${this.label} to be ready`, timeoutMs: READY_MS });
     } catch (cause) {
       throw new Error(`${this.label} is not ready\n${this.log}`, { cause });
     }
+    if (!this.isRunning) throw new Error(`${this.label} ended\n${this.log}`);
     return this;
   }
 
