@@ -71,7 +71,7 @@ export class LoopbackSocket implements WebSocketLike {
   }
 
   #reply(message: ServerMessage): void {
-    const data = encodeServerMessage(message).buffer;
+    const data = encodeServerMessage(message).slice().buffer;
     later(() => {
       if (this.#isOpen) this.onmessage?.({ data } as never);
     });
