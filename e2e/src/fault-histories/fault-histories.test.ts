@@ -8,7 +8,7 @@ import { KEPT_SEEDS } from './kept-seeds.ts';
 import { type HistoryOutcome, runFaultHistory } from './run-fault-history.ts';
 
 const { lane, seed } = testConfig();
-const SHORT_LANE_HISTORIES = 7;
+const SHORT_LANE_HISTORIES = 3;
 const LONG_LANE_HISTORIES = 500;
 /** A history is drawn again so often when its fault hit nothing. */
 const DRAWS_MAX = 6;

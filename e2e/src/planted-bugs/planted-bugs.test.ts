@@ -17,7 +17,7 @@ const isLong = lane === 'long';
 const HISTORIES_MAX = 12;
 /** Of every scenario, on the product as it is. */
 const CONTROL_HISTORIES = isLong ? 10 : 1;
-const SHORT_LANE_BUGS = 3;
+const SHORT_LANE_BUGS = 1;
 const RUN_MS = 12 * 60_000;
 /** Histories mostly wait, and those of the short lane are few. */
 const side = isLong ? it : it.concurrent;
