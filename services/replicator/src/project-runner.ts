@@ -62,8 +62,8 @@ export class ProjectRunner {
   private brokenEpoch: Epoch | undefined;
   /** The epoch that is being built just now. */
   private builtEpoch: Epoch | undefined;
-  /** Until then streams that are being added, and that nobody is working on, wait for a deployment. */
-  private unclaimedUntilMs = 0;
+  /** While it is there, streams that are being added, and that nobody is working on, wait for a deployment. */
+  private claimWait: object | undefined;
   /** Tables, as `schema.table`, that the serving streams can no longer read, or whose rows are no longer those copied. */
   private readonly voidTables = new Set<string>();
   private republish = (): void => {};
@@ -325,14 +325,19 @@ export class ProjectRunner {
   /** Gives streams whose copy was cut off some time for a deployment that goes on with them. */
   private awaitClaim(signal: AbortSignal): void {
     const { clock, tuning } = this.dependencies;
-    this.unclaimedUntilMs = clock.monotonicMs() + tuning.resumeWithinMs;
-    void delay(clock, tuning.resumeWithinMs, signal).then(() => this.jobs.touch());
+    const wait = {};
+    this.claimWait = wait;
+    void delay(clock, tuning.resumeWithinMs, signal).then(() => {
+      if (signal.aborted || this.claimWait !== wait) return;
+      this.claimWait = undefined;
+      this.jobs.touch();
+    });
   }
 
   /** Streams that are being added, and that nobody will go on with, cost as much as any: the time is over, or the job excludes them. */
   private async dropUnclaimed(holding: Holding, follower: Follower, epoch: EpochRecord, job: Job): Promise<void> {
     if (job.kind === 'deploy') return;
-    if (job.kind === 'reconcile' && this.dependencies.clock.monotonicMs() < this.unclaimedUntilMs) return;
+    if (job.kind === 'reconcile' && this.claimWait) return;
     await this.dropLeftover(holding, follower, epoch);
   }
 
