@@ -150,7 +150,7 @@ function assertReady(project: ProjectState, stream: StreamState, epoch: EpochSta
 }
 
 function knownStreams(project: ProjectState, numbers: readonly StreamNo[]): StreamState[] {
-  const streams = numbers.map((number) => project.streams.get(number)).filter((stream) => stream !== undefined);
+  const streams = numbers.flatMap((number) => project.streams.get(number) ?? []).filter(({ erasing }) => !erasing);
   if (streams.length !== numbers.length) throw new AppError('STORE_FENCED', { internal: 'unknown stream' });
   return streams;
 }

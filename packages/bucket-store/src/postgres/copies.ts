@@ -17,16 +17,21 @@ import { lsnFromText } from './frames.ts';
 import { lockLease } from './leases.ts';
 
 interface CopyRow {
+  readonly applied_before: string;
   readonly backfill_point: string | null;
   readonly copy_point: string | null;
   readonly visible_after: string | null;
 }
 
-/** Locks streams that are being copied. */
-async function lockCopied(client: PoolClient, project: ProjectId, streams: readonly StreamNo[]): Promise<CopyRow[]> {
+/** Locks streams that are in use. @throws AppError STORE_FENCED when one is not: it is unknown, dropped, or being erased */
+export async function lockCopied(
+  client: PoolClient,
+  project: ProjectId,
+  streams: readonly StreamNo[],
+): Promise<CopyRow[]> {
   const { rows } = await client.query<CopyRow>(
-    `select backfill_point, copy_point, visible_after from sluice_store.stream
-    where project = $1 and stream = any ($2) and dropped_after is null order by stream for no key update`,
+    `select applied_before, backfill_point, copy_point, visible_after from sluice_store.stream
+    where project = $1 and stream = any ($2) and dropped_after is null and not erasing order by stream for no key update`,
     [project, streams],
   );
   if (rows.length !== streams.length) throw new AppError('STORE_FENCED', { internal: 'copied streams' });

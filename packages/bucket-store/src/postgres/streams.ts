@@ -3,6 +3,7 @@ import { AppError, assert } from '@sluice/errors';
 import type { PoolClient } from 'pg';
 import { rowKeysWith, tablesOfPlan } from '../plan-tables.ts';
 import type { NewStream, RowKeys, StreamRecord } from '../port.ts';
+import { lockCopied } from './copies.ts';
 import type { Database } from './database.ts';
 import { retireEpochs } from './epochs.ts';
 import { lsnFromText } from './frames.ts';
@@ -90,13 +91,7 @@ export function setBackfillPoint(
 ): Promise<void> {
   return database.transaction(project, async (client) => {
     await lockLease(client, project, token);
-    const { rows } = await client.query<{ applied_before: string; visible_after: string | null }>(
-      `select applied_before, visible_after from sluice_store.stream
-      where project = $1 and stream = any ($2) and dropped_after is null order by stream for no key update`,
-      [project, change.streams],
-    );
-    if (rows.length !== change.streams.length) throw new AppError('STORE_FENCED', { internal: 'back-fill point' });
-    for (const row of rows) {
+    for (const row of await lockCopied(client, project, change.streams)) {
       assert(row.visible_after === null, 'copying again is a new generation, never rows into a visible stream (L11)');
       assert(lsnFromText(row.applied_before) < change.point, 'a copy is read after its streams were activated (L11)');
     }
@@ -173,7 +168,7 @@ async function lockStreams(
 ): Promise<LockedStream[]> {
   const { rows } = await client.query<StreamRow & { point: string | null; is_settled: boolean }>(
     `select ${COLUMNS}, coalesce(copy_point, backfill_point) as point, is_settled from sluice_store.stream
-    where project = $1 and stream = any ($2) order by stream for no key update`,
+    where project = $1 and stream = any ($2) and not erasing order by stream for no key update`,
     [project, streams],
   );
   if (rows.length !== new Set(streams).size) throw new AppError('STORE_FENCED', { internal: 'unknown stream' });

@@ -68,6 +68,28 @@ export function describeErasing(context: SuiteContext): void {
       expect((await driver.store.readStreams(driver.project)).map(({ stream }) => stream)).toEqual([kept]);
     });
 
+    test('L17: nothing is written to a stream of which some is erased, as if it were gone', async () => {
+      const driver = driverOf();
+      await driver.open(100);
+      const stream = await driver.add();
+      const { store, project } = driver;
+      await store.setBackfillPoint(project, driver.token, [stream], lsn(100));
+      await driver.barrier(110, { chunks: [chunk(stream, 1, 'a'), chunk(stream, 2, 'b')] });
+      const epoch = driver.epoch;
+      await driver.open(200);
+      expect(await store.eraseDropped(project, 1)).toBe(false);
+      const { token } = driver;
+      const fenced = { code: 'STORE_FENCED' };
+      const plan = { table: 'public.t', ranges: [{ lower: undefined, upper: undefined }] };
+      await expect(store.setBackfillPoint(project, token, [stream], lsn(300))).rejects.toMatchObject(fenced);
+      await expect(store.planCopy(project, token, [stream], plan)).rejects.toMatchObject(fenced);
+      await expect(store.resumeCopy(project, token, [stream], lsn(300))).rejects.toMatchObject(fenced);
+      const settlement = { stream, corrections: [], last: true };
+      await expect(store.settleCopy(project, token, settlement)).rejects.toMatchObject(fenced);
+      const change = { show: [stream], drop: [] };
+      await expect(store.switchStreams(project, token, epoch, change)).rejects.toMatchObject(fenced);
+    });
+
     test('an erased project has nothing, fences its holder, and never gives a number twice', async () => {
       const driver = driverOf();
       const stream = await driver.serve();
