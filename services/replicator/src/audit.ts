@@ -2,11 +2,11 @@ import type { EpochRecord, StreamRecord } from '@sluice/bucket-store';
 import { delay, formatLsn, type Lsn, type StreamNo } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { AuditFindings, ContentSize, StreamFindings } from '@sluice/source-steps';
-import type { StreamPlan } from '@sluice/sync-rules';
 import type { DeployProgress } from './deploy-jobs.ts';
 import type { Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { addLoaded, dropLoading, streamsInUse } from './redeploy.ts';
+import { planOf } from './schema/plan-tables.ts';
 
 /** What one comparison of a project's buckets with its source found. */
 export interface AuditReport {
@@ -44,8 +44,7 @@ export async function auditStreams(options: AuditOptions, signal: AbortSignal): 
   const { store, wakeUps, events } = dependencies;
   const inUse = await streamsInUse(holding, epoch);
   const served = inUse.filter((stream) => stream.visibleAfter !== undefined);
-  // Plans are written by the rules compiler and come back as they were stored.
-  const plans = served.map(({ plan }) => plan as StreamPlan);
+  const plans = served.map(planOf);
   const pin = `audit:${epoch.epoch}`;
   try {
     const { streams } = await addLoaded(options, plans, signal);

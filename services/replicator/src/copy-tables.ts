@@ -1,17 +1,17 @@
 import { type CopyRangeRecord, PARTS_PER_RANGE, RANGES_MAX, type StreamRecord } from '@sluice/bucket-store';
 import { delay, type Epoch, type LeaseToken, type Lsn, type ProjectId } from '@sluice/domain';
 import { AppError, assert } from '@sluice/errors';
-import type { StreamPlan } from '@sluice/sync-rules';
 import { CopyPace } from './copy-pace.ts';
 import { CopyProgress, type CopyStatus } from './copy-progress.ts';
 import type { Dependencies } from './dependencies.ts';
 import { SnapshotSender } from './publish/snapshot-sender.ts';
 import { runTogether } from './run-together.ts';
-import { columnsOfPlans, readsTable, tablesOfPlans } from './schema/plan-tables.ts';
+import { columnsOfPlans, planOf, readsTable, tablesOfPlans } from './schema/plan-tables.ts';
 import { reshapedTables } from './schema/reshaped-tables.ts';
 import { type ShardMap, shardMapOf } from './shard/shard-map.ts';
 import { ChangeSplitter } from './shard/split-changes.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
+import { CopyLocks, giveWay } from './source/copy-locks.ts';
 import { planRanges } from './source/key-ranges.ts';
 import { tableKey } from './source/quote.ts';
 import { readConfirmedLag } from './source/slot.ts';
@@ -67,7 +67,7 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
   const shapes = await readTableShapes(session, wanted);
   await refuseRewritten(options, control, shapes);
   await options.described(control, shapes);
-  const planned = [];
+  const planned: PlannedTable[] = [];
   for (const table of tables) planned.push({ table, ranges: await rangesOf(options, session, table) });
   const sender = new SnapshotSender({ ...dependencies, project });
   const run: CopyRun = {
@@ -78,13 +78,24 @@ export async function copyTables(options: CopyTablesOptions, signal: AbortSignal
     shares: await PartShares.open(options),
   };
   options.onQueueCleared(() => sender.forgotten());
+  await dependencies.faultPoint('copy planned');
+  const { clock, tuning } = dependencies;
+  await runTogether(signal, [
+    (stop) => copyUntilLoaded(run, planned.flatMap(tasksOf), stop),
+    (stop) => giveWay(control, { clock, pids: snapshot.pids, afterMs: tuning.copyLockWaitMs }, stop),
+  ]);
+  signal.throwIfAborted();
+}
+
+async function copyUntilLoaded(run: CopyRun, tasks: readonly CopyTask[], signal: AbortSignal): Promise<void> {
+  const { sender } = run;
   try {
-    await copyAll(run, planned.flatMap(tasksOf), signal);
+    await copyAll(run, tasks, signal);
     await sender.drained(signal);
   } finally {
     sender.close();
   }
-  await allLoaded(options, signal);
+  await allLoaded(run, signal);
 }
 
 /**
@@ -143,13 +154,23 @@ function newPace({ dependencies, slot }: CopyTablesOptions, control: SourceSessi
   });
 }
 
-/** Each session takes the next range when it is done with one. */
+/**
+ * Each session takes the next range when it is done with one. Those beside the first, which holds the tables, end when they cannot
+ * lock the table of the next one as well, and leave it to the others.
+ */
 async function copyAll(run: CopyRun, tasks: readonly CopyTask[], signal: AbortSignal): Promise<void> {
   const waiting = [...tasks];
   let working = 0;
-  const everybody = run.snapshot.sessions.map((session) => async (stop: AbortSignal): Promise<void> => {
+  const everybody = run.snapshot.sessions.map((session, number) => async (stop: AbortSignal): Promise<void> => {
+    const locks = new CopyLocks(session);
     working++;
-    for (let task = waiting.shift(); task; task = waiting.shift()) await copyOne(run, session, task, stop);
+    for (let task = waiting[0]; task; task = waiting[0]) {
+      if (number > 0 && !(await locks.tryLock(task.table))) break;
+      // Somebody else took it meanwhile.
+      if (task !== waiting[0]) continue;
+      waiting.shift();
+      await copyOne(run, session, task, stop);
+    }
     working--;
     // Whoever ends first must not stop the others.
     if (working > 0) await aborted(stop);
@@ -204,11 +225,6 @@ async function allLoaded({ dependencies, project, streams }: CopyTablesOptions, 
     await delay(clock, loadedPollMs, signal);
     signal.throwIfAborted();
   }
-}
-
-function planOf(stream: StreamRecord): StreamPlan {
-  // Plans are written by the rules compiler and come back as they were stored.
-  return stream.plan as StreamPlan;
 }
 
 /**

@@ -82,8 +82,8 @@ async function openEpoch(
   const { store, wakeUps, events } = dependencies;
   const { connection, session, names, slot, plans } = made;
   // The next command on the slot's own session ends the snapshot; this is another one.
-  const sessions = dependencies.tuning.copySessions;
-  const snapshot = await openSnapshot(connection, { snapshot: slot.snapshot, sessions });
+  const { copySessions: sessions, copyLockWaitMs: lockWaitMs } = dependencies.tuning;
+  const snapshot = await openSnapshot(connection, { snapshot: slot.snapshot, sessions, lockWaitMs });
   try {
     const point = slot.consistentPoint;
     const before = lsnFromBigint(point - 1n);

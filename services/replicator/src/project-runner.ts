@@ -29,7 +29,7 @@ import { settledAt } from './progress/settled-at.ts';
 import { dropLoading, keepResumable, redeploy, streamsInUse } from './redeploy.ts';
 import { resumeEpoch } from './resume-epoch.ts';
 import { runTogether } from './run-together.ts';
-import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
+import { columnsOfPlans, planOf, tablesOfPlans } from './schema/plan-tables.ts';
 import { firstMisfit } from './schema/relation-fit.ts';
 import { reshapedTables } from './schema/reshaped-tables.ts';
 import { settleCopies } from './settle-copies.ts';
@@ -505,8 +505,7 @@ export class ProjectRunner {
 
   private async visiblePlans(holding: Holding, epoch: EpochRecord): Promise<StreamPlan[]> {
     const streams = await streamsInUse(holding, epoch);
-    // Plans are written by the rules compiler and come back as they were stored.
-    return streams.filter(({ visibleAfter }) => visibleAfter !== undefined).map(({ plan }) => plan as StreamPlan);
+    return streams.filter(({ visibleAfter }) => visibleAfter !== undefined).map(planOf);
   }
 
   /** The streams that a new epoch begins with when no deployment says so. @throws AppError SCHEMA_CHANGED */
@@ -520,10 +519,7 @@ export class ProjectRunner {
     const streams = (await store.readStreams(this.project)).filter(
       (stream) => stream.epoch === epoch.epoch && stream.droppedAfter === undefined,
     );
-    // Plans are written by the rules compiler and come back as they were stored.
-    const plans = streams
-      .filter((stream) => !source?.serving || stream.visibleAfter !== undefined)
-      .map((stream) => stream.plan as StreamPlan);
+    const plans = streams.filter((stream) => !source?.serving || stream.visibleAfter !== undefined).map(planOf);
     const misfit = firstMisfit(plans, catalog);
     if (misfit) throw new AppError('SCHEMA_CHANGED', { details: { table: quoteTable(misfit) } });
     return plans;

@@ -10,8 +10,8 @@ import type { Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { settledAt } from './progress/settled-at.ts';
 import { areTablesUntouched, isOfPlans, newestPoint, plannedRanges } from './resumable-copy.ts';
-import { planDeployment } from './schema/deployment-plan.ts';
-import { tablesOfPlans } from './schema/plan-tables.ts';
+import { contentOf, planDeployment } from './schema/deployment-plan.ts';
+import { planOf, tablesOfPlans } from './schema/plan-tables.ts';
 import { settleCopies } from './settle-copies.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
 import { temporarySlotName } from './source/names.ts';
@@ -74,7 +74,7 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
     if (isResumed) ({ streams: added, shapes } = await resumeLoaded(options, loading, signal));
     else if (plan.added.length > 0) ({ streams: added, shapes } = await addLoaded(options, plan.added, signal));
     await faultPoint('streams loaded');
-    if (follower.streams.isOvertaken || plan.kept.some((stream) => isVoid(stream.plan as StreamPlan))) {
+    if (follower.streams.isOvertaken || plan.kept.some((stream) => isVoid(planOf(stream)))) {
       throw new AppError('SCHEMA_RELOADING', { internal: 'changed again' });
     }
     const numbers = (streams: readonly StreamRecord[]) => streams.map(({ stream }) => stream);
@@ -90,7 +90,12 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
     // Dropping streams lifts the hold, which would show the void ones: then only a new epoch helps.
     if (options.voidTables.size > 0) throw new AppError('SCHEMA_RELOADING', { cause: error });
     const isCutOff = signal.aborted || (isAppError(error) && error.definition.retry === 'retry');
-    if (!isCutOff || !(await isResumable(holding, epoch).catch(() => false))) {
+    if (
+      !isCutOff ||
+      !(await loadingStreams(holding, epoch)
+        .then((left) => isResumable(holding, left))
+        .catch(() => false))
+    ) {
       follower.barriersUntil(undefined);
       await dropLoading(holding, epoch).catch(() => {});
     }
@@ -215,12 +220,11 @@ async function canGoOn(
   { loading, wanted }: { readonly loading: readonly StreamRecord[]; readonly wanted: readonly StreamPlan[] },
 ): Promise<boolean> {
   if (voidTables.size > 0 || follower.streams.isOvertaken || !isOfPlans(loading, wanted)) return false;
-  return (await isResumable(holding, epoch)) && (await areTablesUntouched(session, epoch, wanted));
+  return (await isResumable(holding, loading)) && (await areTablesUntouched(session, epoch, wanted));
 }
 
-/** Whether there are streams that are being added, and their copy was planned under a point. */
-async function isResumable(holding: Holding, epoch: EpochRecord): Promise<boolean> {
-  const loading = await loadingStreams(holding, epoch);
+/** Whether these are streams that are being added whose copy was planned under a point; false without any. */
+async function isResumable(holding: Holding, loading: readonly StreamRecord[]): Promise<boolean> {
   if (loading.length === 0 || loading.some(({ backfillPoint }) => backfillPoint === undefined)) return false;
   return (await plannedRanges(holding, loading)) !== undefined;
 }
@@ -237,9 +241,9 @@ export async function openBackfill(holding: Holding): Promise<{ snapshot: Snapsh
     deadlineMs: dependencies.tuning.slotDeadlineMs,
     clock: dependencies.clock,
   });
-  const sessions = dependencies.tuning.copySessions;
+  const { copySessions: sessions, copyLockWaitMs: lockWaitMs } = dependencies.tuning;
   return {
-    snapshot: await openSnapshot(connection, { snapshot: slot.snapshot, sessions }),
+    snapshot: await openSnapshot(connection, { snapshot: slot.snapshot, sessions, lockWaitMs }),
     point: slot.consistentPoint,
   };
 }
@@ -273,11 +277,12 @@ export async function keepResumable(holding: Holding, epoch: EpochRecord): Promi
   const isPassed = ({ backfillPoint }: StreamRecord): boolean =>
     backfillPoint !== undefined && epoch.shards.every(({ barrier }) => barrier.lsn >= backfillPoint);
   const inUse = await streamsInUse(holding, epoch);
-  const isShown = ({ name, contentHash }: StreamRecord): boolean =>
-    inUse.some((one) => one.visibleAfter !== undefined && one.name === name && one.contentHash === contentHash);
-  const loading = await loadingStreams(holding, epoch);
+  const shown = new Set(inUse.filter(({ visibleAfter }) => visibleAfter !== undefined).map(contentOf));
+  const loading = inUse.filter(({ visibleAfter }) => visibleAfter === undefined);
   // What is shown already was copied once more since the copy was void, or to compare both.
-  const isKept = loading.every((stream) => isPassed(stream) && !isShown(stream)) && (await isResumable(holding, epoch));
+  const isKept =
+    loading.every((stream) => isPassed(stream) && !shown.has(contentOf(stream))) &&
+    (await isResumable(holding, loading));
   if (!isKept) await dropLoading(holding, epoch);
   return isKept;
 }

@@ -2,7 +2,8 @@ import type { CopyRangeRecord, EpochRecord, StreamRecord } from '@sluice/bucket-
 import type { Lsn } from '@sluice/domain';
 import type { StreamPlan } from '@sluice/sync-rules';
 import type { Holding } from './holding.ts';
-import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
+import { contentOf } from './schema/deployment-plan.ts';
+import { columnsOfPlans, planOf, tablesOfPlans } from './schema/plan-tables.ts';
 import { reshapedTables } from './schema/reshaped-tables.ts';
 import type { SourceSession } from './source/connection.ts';
 import { tableKey } from './source/quote.ts';
@@ -25,8 +26,6 @@ export async function plannedRanges(
 
 /** Whether the streams are those that the plans make, and no others. */
 export function isOfPlans(streams: readonly StreamRecord[], plans: readonly StreamPlan[]): boolean {
-  const contentOf = ({ name, contentHash }: { readonly name: string; readonly contentHash: string }): string =>
-    `${contentHash} ${name}`;
   const wanted = new Set(plans.map(contentOf));
   return streams.length === wanted.size && streams.every((stream) => wanted.has(contentOf(stream)));
 }
@@ -54,9 +53,4 @@ export async function areTablesUntouched(
 export function newestPoint(streams: readonly StreamRecord[], ranges: readonly CopyRangeRecord[]): Lsn {
   const points = [...streams.map(({ backfillPoint }) => backfillPoint), ...ranges.map(({ point }) => point)];
   return points.filter((point) => point !== undefined).reduce((a, b) => (b > a ? b : a));
-}
-
-function planOf(stream: StreamRecord): StreamPlan {
-  // Plans are written by the rules compiler and come back as they were stored.
-  return stream.plan as StreamPlan;
 }

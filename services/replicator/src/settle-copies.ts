@@ -12,6 +12,7 @@ import { AppError } from '@sluice/errors';
 import { CODEC_DEFLATE_RAW, forEachOp, OP_PUT, readDirectory } from '@sluice/protocol';
 import type { StreamPlan } from '@sluice/sync-rules';
 import type { Holding } from './holding.ts';
+import { planOf } from './schema/plan-tables.ts';
 
 /** Buckets that are corrected in one transaction. */
 const bucketsMax = 500;
@@ -102,7 +103,7 @@ async function liveTotals(
   const totals = new Map<BucketId, BucketTotals>();
   const slices = Math.max(1, ...buckets.map(({ ops }) => Math.ceil(ops / rowsHeldMax)));
   for (let slice = 0; slice < slices; slice++) {
-    const newest = new NewestOps(stream.plan as StreamPlan, { slice, slices }, totals);
+    const newest = new NewestOps(planOf(stream), { slice, slices }, totals);
     let cursor: string | undefined;
     do {
       signal.throwIfAborted();

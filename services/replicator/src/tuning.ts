@@ -18,6 +18,11 @@ export interface Tuning {
   readonly copySessions: number;
   /** Tables are copied in ranges of their key of about this size, bytes; after a crash a range that was begun begins again. */
   readonly copyRangeBytes: number;
+  /**
+   * A copy waits no longer than this for a table that is locked, and gives way to a session that has waited so long for one of
+   * its tables; then it goes on where it was. Milliseconds.
+   */
+  readonly copyLockWaitMs: number;
   /** A copy of added streams that was cut off waits so long for the deployment that goes on with it. Milliseconds. */
   readonly resumeWithinMs: number;
   /** A copy reads no more than this from its source, bytes per second. */
@@ -50,6 +55,7 @@ export const DEFAULT_TUNING: Tuning = {
   partBytesMax: 4 << 20,
   copySessions: 2,
   copyRangeBytes: 64 << 20,
+  copyLockWaitMs: 5_000,
   resumeWithinMs: 600_000,
   copyBytesPerSecondMax: 2 ** 40,
   copyLagBytesMax: 256 << 20,

@@ -70,6 +70,12 @@ const connectionCodes = defineCodes({
     how: 'Look up SQLSTATE {sqlstate} and put right what it names; we keep trying.',
     retry: 'retry',
   },
+  SOURCE_LOCKED: {
+    what: 'A table is locked on the source, or another session waited to lock one that our copy was reading.',
+    who: 'nobody',
+    how: 'Nothing to do: the copy stood back and goes on where it was. If it never gets on, end the session that keeps the table locked; pg_locks and pg_stat_activity name it.',
+    retry: 'retry',
+  },
   REPLICATOR_STOPPED: {
     what: 'The process that worked on the source is stopping.',
     who: 'nobody',

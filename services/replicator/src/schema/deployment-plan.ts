@@ -1,5 +1,6 @@
 import type { StreamRecord } from '@sluice/bucket-store';
 import type { StreamPlan } from '@sluice/sync-rules';
+import { planOf } from './plan-tables.ts';
 
 /** What turns the streams in use into the wanted ones (L11). */
 export interface DeploymentPlan {
@@ -18,8 +19,7 @@ export function planDeployment(
   wanted: readonly StreamPlan[],
   mustCopy: (plan: StreamPlan) => boolean = () => false,
 ): DeploymentPlan {
-  // Plans are written by the rules compiler and come back as they were stored.
-  const valid = streams.filter(({ plan }) => !mustCopy(plan as StreamPlan));
+  const valid = streams.filter((stream) => !mustCopy(planOf(stream)));
   const byContent = new Map(valid.map((stream) => [contentOf(stream), stream]));
   const kept = wanted.flatMap((plan) => byContent.get(contentOf(plan)) ?? []);
   return {
@@ -29,6 +29,7 @@ export function planDeployment(
   };
 }
 
-function contentOf({ name, contentHash }: { readonly name: string; readonly contentHash: string }): string {
+/** Equal for streams that hold the same: their copies can stand for each other. */
+export function contentOf({ name, contentHash }: { readonly name: string; readonly contentHash: string }): string {
   return `${contentHash} ${name}`;
 }

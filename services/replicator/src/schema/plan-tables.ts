@@ -1,4 +1,10 @@
+import type { StreamRecord } from '@sluice/bucket-store';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
+
+export function planOf(stream: Pick<StreamRecord, 'plan'>): StreamPlan {
+  // Plans are written by the rules compiler and come back as they were stored.
+  return stream.plan as StreamPlan;
+}
 
 /** The tables that the plans read, each once, in a stable order: what the publication must hold. */
 export function tablesOfPlans(plans: readonly StreamPlan[]): SourceTable[] {

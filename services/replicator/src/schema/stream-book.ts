@@ -1,7 +1,7 @@
 import type { StreamRecord } from '@sluice/bucket-store';
 import type { RelationMessage } from '@sluice/pgoutput';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
-import { tablesOfPlans } from './plan-tables.ts';
+import { planOf, tablesOfPlans } from './plan-tables.ts';
 import { fitRelation, untoldKeys } from './relation-fit.ts';
 
 /** What the description of a table means for the streams that are followed. */
@@ -40,9 +40,9 @@ export class StreamBook {
   set(streams: readonly StreamRecord[]): void {
     const visible = streams.filter(({ visibleAfter }) => visibleAfter !== undefined);
     this.streams = visible.length > 0 ? visible : streams;
-    this.plans = plansOf(this.streams);
+    this.plans = this.streams.map(planOf);
     this.pending = [];
-    this.added = plansOf(streams.filter((stream) => !this.streams.includes(stream)));
+    this.added = streams.filter((stream) => !this.streams.includes(stream)).map(planOf);
   }
   announce(plans: readonly StreamPlan[]): void {
     this.pending = plans;
@@ -89,11 +89,6 @@ export class StreamBook {
   private get readers(): StreamPlan[] {
     return [...this.plans, ...this.added];
   }
-}
-
-function plansOf(streams: readonly StreamRecord[]): StreamPlan[] {
-  // Plans are written by the rules compiler and come back as they were stored.
-  return streams.map(({ plan }) => plan as StreamPlan);
 }
 
 /** NOTHING, and DEFAULT without a primary key, name no column: then Postgres itself refuses updates and deletes. */

@@ -1,6 +1,6 @@
 import type { KeyRange } from '@sluice/bucket-store';
 import { ByteWriter } from '@sluice/domain';
-import { AppError, isAppError } from '@sluice/errors';
+import { AppError, assert, isAppError } from '@sluice/errors';
 import { appendRecord } from '@sluice/op-queue';
 import { appendRelationMessage, insertFromCopyLine, type RelationMessage } from '@sluice/pgoutput';
 import type { SourceTable } from '@sluice/sync-rules';
@@ -21,6 +21,8 @@ export interface SnapshotTable extends SourceTable, KeyedTable {
 /** Sessions that see the source exactly as of one consistent point, side by side. */
 export interface Snapshot extends AsyncDisposable {
   readonly sessions: readonly SourceSession[];
+  /** Server processes of the sessions. */
+  readonly pids: readonly number[];
 }
 
 /** A piece of a table's copy: records as in a frame, one `R` and then `I` messages. */
@@ -32,13 +34,21 @@ export interface CopiedPart {
   readonly last: boolean;
 }
 
+export interface OpenSnapshotOptions {
+  /** Name of the exported one. */
+  readonly snapshot: string;
+  readonly sessions: number;
+  /** A statement that waits for a table longer than this fails with SOURCE_LOCKED. Milliseconds. */
+  readonly lockWaitMs: number;
+}
+
 /**
  * Opens sessions that see the source exactly as of the exported snapshot. Must have settled before the next command on the
  * session that exported it. @throws AppError
  */
 export async function openSnapshot(
   connection: SourceConnection,
-  { snapshot, sessions: count }: { readonly snapshot: string; readonly sessions: number },
+  { snapshot, sessions: count, lockWaitMs }: OpenSnapshotOptions,
 ): Promise<Snapshot> {
   const opened = await Promise.allSettled(Array.from({ length: count }, () => openSession(connection)));
   const sessions = opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
@@ -49,17 +59,22 @@ export async function openSnapshot(
     // A role with few connections left copies with those that it gets.
     const [first] = opened;
     if (sessions.length === 0 && first?.status === 'rejected') throw first.reason;
-    await Promise.all(sessions.map((session) => importSnapshot(session, snapshot)));
-    return { sessions, [Symbol.asyncDispose]: close };
+    const pids = await Promise.all(sessions.map((session) => importSnapshot(session, snapshot, lockWaitMs)));
+    return { sessions, pids, [Symbol.asyncDispose]: close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function importSnapshot(session: SourceSession, snapshot: string): Promise<void> {
+/** Returns the session's server process. */
+async function importSnapshot(session: SourceSession, snapshot: string, lockWaitMs: number): Promise<number> {
   await session.query('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY');
   await session.query(`SET TRANSACTION SNAPSHOT ${quoteLiteral(snapshot)}`);
+  await session.query(`SET LOCAL lock_timeout = ${lockWaitMs}`);
+  const [row] = await session.query<{ pid: number }>('SELECT pg_catalog.pg_backend_pid() AS pid');
+  assert(row, 'a session has a process');
+  return row.pid;
 }
 
 interface DescribedColumn {

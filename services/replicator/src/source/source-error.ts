@@ -10,6 +10,7 @@ export const SQLSTATE = {
   undefinedObject: '42704',
   undefinedTable: '42P01',
   queryCanceled: '57014',
+  lockNotAvailable: '55P03',
 } as const;
 
 const codeByConnectState: Readonly<Record<string, Code>> = {
@@ -43,12 +44,16 @@ export function connectError(cause: unknown): AppError {
 export function sourceError(cause: unknown): AppError {
   if (isAppError(cause)) return cause;
   const code = codeOf(cause);
-  const isStatement = /^[0-9A-Z]{5}$/.test(code) && !PASSING_CLASS.test(code);
-  return new AppError(isStatement ? 'SOURCE_QUERY' : 'SOURCE_UNREACHABLE', {
+  return new AppError(statementCode(code), {
     internal: messageOf(cause),
     cause,
     details: { sqlstate: code },
   });
+}
+
+function statementCode(sqlstate: string): Code {
+  if (sqlstate === SQLSTATE.lockNotAvailable) return 'SOURCE_LOCKED';
+  return /^[0-9A-Z]{5}$/.test(sqlstate) && !PASSING_CLASS.test(sqlstate) ? 'SOURCE_QUERY' : 'SOURCE_UNREACHABLE';
 }
 
 /** The SQLSTATE that a source error carries, or undefined. */
