@@ -77,17 +77,23 @@ export class Scene {
     return this.random.chance(0.6) ? this.whileHeld(act) : this.rightAfterCommit(act);
   }
 
-  /** Stops the workers, for less than their leases live, until transactions wait for them, and acts. Resolves to how many frames waited. */
-  async whileHeld(act: () => Promise<unknown>): Promise<number> {
+  /**
+   * Stops the workers, for less than their leases live, until so many frames wait for them, and acts. Resolves to how many frames
+   * waited.
+   */
+  async whileHeld(act: () => Promise<unknown>, framesMin = 1): Promise<number> {
     const workers = await this.workers();
     this.note('workers stop for a moment');
     for (const worker of workers) worker.signal('SIGSTOP');
     try {
       await this.commitSome(2, 4);
-      await waitFor(async () => (await this.framesWaiting()) > 0, {
-        what: 'frames to wait for the workers',
-        timeoutMs: 30_000,
-      });
+      await this.#untilFramesWait(1);
+      // Commits that come together are one frame.
+      while (!this.isSourceDown && (await this.framesWaiting()) < framesMin) {
+        const before = await this.framesWaiting();
+        await this.commit();
+        await this.#untilFramesWait(before + 1);
+      }
       const waiting = await this.framesWaiting();
       this.note(`${waiting} frames wait`);
       await act();
@@ -95,6 +101,11 @@ export class Scene {
     } finally {
       for (const worker of workers) worker.signal('SIGCONT');
     }
+  }
+
+  #untilFramesWait(count: number): Promise<unknown> {
+    const what = 'frames to wait for the workers';
+    return waitFor(async () => (await this.framesWaiting()) >= count, { what, timeoutMs: 30_000 });
   }
 
   /** Resolves to 1 when the store did not hold the commit when it was done. */

@@ -1,6 +1,6 @@
 import { freshDatabase, waitFor } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
-import { ReplicatedSource } from './replicated-source.ts';
+import { project, ReplicatedSource } from './replicated-source.ts';
 
 const star = 'version: 1\nstreams:\n  notes:\n    query: SELECT * FROM notes\n';
 const named = 'version: 1\nstreams:\n  notes:\n    query: SELECT id, body FROM notes\n';
@@ -162,6 +162,26 @@ describe('schema changes', () => {
       await source.shows('notes', 'select id, body from notes');
     });
   }
+
+  it.each(['first', 'second'])(
+    'a table that changes between the compilation and the start of a %s copy calls for another try and stops nothing',
+    async (which) => {
+      await using database = await freshDatabase('overtaken');
+      await using source = new ReplicatedSource(database.url);
+      await source.sql(schema);
+      source.start();
+      if (which === 'second') await source.deploy(named);
+      source.rulesText = star;
+      const rules = await source.compile();
+      await source.sql('alter table notes alter column v type text');
+      const stale = source.replicator.deploy(project, { rules, rulesVersion: 2 }, () => {});
+      await expect(stale).rejects.toMatchObject({ code: 'SCHEMA_CHANGING', definition: { retry: 'retry' } });
+      expect((await source.source()).condition.state).not.toBe('stopped');
+      await source.deploy(star);
+      await source.shows('notes', 'select * from notes');
+      expect((await source.source()).serving?.epoch).toBe(1);
+    },
+  );
 
   it('L17: a copy of a changed table that is cut off never shows what the old streams missed', async () => {
     await using database = await freshDatabase('held');

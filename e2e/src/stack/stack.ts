@@ -151,12 +151,16 @@ function directoryEntry(tenant: Tenant | undefined): DirectoryEntry {
   };
 }
 
+/** Others kill the store's sessions that often at most while one project is erased. */
+const ERASE_TRIES_MAX = 20;
+
 /** Begins again when another history killed the store's session in the middle. */
 async function eraseProject(store: DataPlane['store'], project: ProjectId): Promise<void> {
-  try {
-    await store.eraseProject(project);
-  } catch (error) {
-    if (!isAppError(error, 'STORE_UNAVAILABLE')) throw error;
-    await eraseProject(store, project);
+  for (let tries = 1; ; tries++) {
+    try {
+      return await store.eraseProject(project);
+    } catch (error) {
+      if (!isAppError(error, 'STORE_UNAVAILABLE') || tries === ERASE_TRIES_MAX) throw error;
+    }
   }
 }

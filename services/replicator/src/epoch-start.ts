@@ -137,11 +137,11 @@ export async function dropLeftovers(
 
 /**
  * Judges the tables before anything is published, and the plans against the tables as they are now.
- * @throws AppError with the first problem; SCHEMA_CHANGED when the plans were made for other columns
+ * @throws AppError with the first problem; SCHEMA_CHANGING when the plans were made for other columns than there are now
  */
 export async function refuseUnfit(connection: SourceConnection, plans: readonly StreamPlan[]): Promise<void> {
   const error = preflightError(await preflight(connection, tablesOfPlans(plans)));
   if (error) throw error;
   const misfit = firstMisfit(plans, await readCatalog(connection));
-  if (misfit) throw new AppError('SCHEMA_CHANGED', { details: { table: quoteTable(misfit) } });
+  if (misfit) throw new AppError('SCHEMA_CHANGING', { details: { table: quoteTable(misfit) } });
 }

@@ -78,6 +78,9 @@ export const framesRepeated: MakeFault = (scene) => {
   };
 };
 
+/** Of one shard: the first may be in the worker's hands, and fewer than two others have no order. */
+const FRAMES_TO_REORDER = 3;
+
 /** Frames come in another order. */
 export const framesReordered: MakeFault = (scene) => {
   let moved = 0;
@@ -85,7 +88,7 @@ export const framesReordered: MakeFault = (scene) => {
     async begin() {
       await scene.whileHeld(async () => {
         moved = await onFrames(scene, REORDER, scene.random.int(0, 3));
-      });
+      }, FRAMES_TO_REORDER * scene.shards);
     },
     end: async () => {},
     effect: async () => (moved > scene.shards ? `${moved} frames came in another order` : undefined),

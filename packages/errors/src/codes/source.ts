@@ -214,6 +214,12 @@ const streamCodes = defineCodes({
     how: 'Undo the change, or deploy rules that fit. Table: {table}. Clients keep the last checkpoint until then.',
     retry: 'wait',
   },
+  SCHEMA_CHANGING: {
+    what: 'A table changed while we made ready to copy it.',
+    who: 'nobody',
+    how: 'Nothing to do: it is looked at again as it is now. Table: {table}.',
+    retry: 'retry',
+  },
   SCHEMA_RELOADING: {
     what: 'A table changed, and its rows are being copied again.',
     who: 'nobody',

@@ -106,14 +106,14 @@ const guessedRowBytes = 128;
 
 /**
  * Describes a table within a snapshot session and keeps it from being altered until that session ends.
- * @throws AppError SCHEMA_CHANGED when it was dropped, or dropped and made again, since the snapshot.
+ * @throws AppError SCHEMA_CHANGING when it was dropped, or dropped and made again, since the snapshot.
  */
 export async function describeTable(session: SourceSession, table: SourceTable): Promise<SnapshotTable> {
   const quoted = quoteTable(table);
   await session.query(`LOCK TABLE ONLY ${quoted} IN ACCESS SHARE MODE`);
   const rows = await session.query<DescribedColumn>(DESCRIBE_SQL, [table.schema, table.name, quoted]);
   const [first] = rows;
-  if (!first?.isSameTable) throw new AppError('SCHEMA_CHANGED', { details: { table: quoted } });
+  if (!first?.isSameTable) throw new AppError('SCHEMA_CHANGING', { details: { table: quoted } });
   if (first.isPartitioned) await session.query(`LOCK TABLE ${quoted} IN ACCESS SHARE MODE`);
   const columns = rows.flatMap(({ name, typeOid, typmod }) =>
     name === null ? [] : [{ name, typeOid, typmod, key: true }],
