@@ -59,51 +59,68 @@ function drawn(names: readonly FaultName[]): { readonly name: FaultName; readonl
   return draws.toSorted((a, b) => shardsOf(a.seed) - shardsOf(b.seed));
 }
 
+/** What this lane runs beside the kept seeds. */
+interface LaneRun {
+  readonly name: string;
+  readonly histories: number;
+  readonly run: () => Promise<void>;
+}
+
+const replay = (seedOfHistory: number): LaneRun => ({
+  name: 'the history of SLUICE_SEED',
+  histories: 1,
+  run: async () => void tally.add(await run(seedOfHistory)),
+});
+
+const shortLane: LaneRun = {
+  name: 'a sample of all faults',
+  histories: SHORT_LANE_HISTORIES,
+  run: async () => {
+    const names = randomFrom(randomBytes(4).readUInt32LE(0)).shuffle(await possible());
+    for (const { name, seed: first } of drawn(names.slice(0, SHORT_LANE_HISTORIES)))
+      await runOneThatCounts(name, first);
+    expect(tally.histories).toBeGreaterThanOrEqual(SHORT_LANE_HISTORIES);
+  },
+};
+
+const longLane: LaneRun = {
+  name: '500 histories',
+  histories: LONG_LANE_HISTORIES,
+  run: async () => {
+    const failures: unknown[] = [];
+    while (tally.histories < LONG_LANE_HISTORIES && failures.length < FAILURES_MAX) {
+      for (const { name, seed: first } of drawn(await possible())) {
+        if (tally.histories >= LONG_LANE_HISTORIES || failures.length >= FAILURES_MAX) break;
+        try {
+          await runOneThatCounts(name, first);
+        } catch (error) {
+          failures.push(error);
+          process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
+        }
+      }
+      process.stdout.write(`${tally.text()}\n`);
+    }
+    expect(failures).toEqual([]);
+  },
+};
+
+function laneRun(): LaneRun {
+  if (seed !== undefined) return replay(seed);
+  return lane === 'long' ? longLane : shortLane;
+}
+
 describe('L2, L3, L4, L12, L13: whatever fails while users work, clients show what SQL gives, nothing more, and heal by themselves', () => {
+  const { name, histories, run: runLane } = laneRun();
   beforeAll(async () => void (await staged()), HISTORY_MS_MAX);
   afterAll(async () => {
     process.stdout.write(`${tally.text()}\n`);
     await stage?.[Symbol.asyncDispose]();
   }, HISTORY_MS_MAX);
 
-  it.runIf(seed !== undefined)('the history of SLUICE_SEED', { timeout: HISTORY_MS_MAX }, async () => {
-    tally.add(await run(seed ?? 0));
-  });
-
-  it.runIf(seed === undefined).each(KEPT_SEEDS)('kept seed $seed: $was', { timeout: HISTORY_MS_MAX }, async (kept) => {
+  it.each(seed === undefined ? KEPT_SEEDS : [])('kept seed $seed: $was', { timeout: HISTORY_MS_MAX }, async (kept) => {
     expect(planOf(kept.seed, randomFrom(kept.seed)).faults).toContain(kept.fault);
     tally.add(await run(kept.seed));
   });
 
-  it.runIf(seed === undefined && lane === 'short')(
-    'a sample of all faults',
-    { timeout: SHORT_LANE_HISTORIES * HISTORY_MS_MAX },
-    async () => {
-      const names = randomFrom(randomBytes(4).readUInt32LE(0)).shuffle(await possible());
-      for (const { name, seed: first } of drawn(names.slice(0, SHORT_LANE_HISTORIES)))
-        await runOneThatCounts(name, first);
-      expect(tally.histories).toBeGreaterThanOrEqual(SHORT_LANE_HISTORIES);
-    },
-  );
-
-  it.runIf(seed === undefined && lane === 'long')(
-    '500 histories',
-    { timeout: LONG_LANE_HISTORIES * HISTORY_MS_MAX },
-    async () => {
-      const failures: unknown[] = [];
-      while (tally.histories < LONG_LANE_HISTORIES && failures.length < FAILURES_MAX) {
-        for (const { name, seed: first } of drawn(await possible())) {
-          if (tally.histories >= LONG_LANE_HISTORIES || failures.length >= FAILURES_MAX) break;
-          try {
-            await runOneThatCounts(name, first);
-          } catch (error) {
-            failures.push(error);
-            process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
-          }
-        }
-        process.stdout.write(`${tally.text()}\n`);
-      }
-      expect(failures).toEqual([]);
-    },
-  );
+  it(name, { timeout: histories * HISTORY_MS_MAX }, runLane);
 });

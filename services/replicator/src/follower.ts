@@ -17,12 +17,14 @@ import { Backoff } from './progress/backoff.ts';
 import { ShardsTracker } from './progress/shards-tracker.ts';
 import { type StartPoint, startPointOf } from './progress/start-point.ts';
 import { runTogether } from './run-together.ts';
+import { findReshaped, isReshapedSince } from './schema/find-reshaped.ts';
 import { StreamBook } from './schema/stream-book.ts';
 import { type Resharding, ShardedPublisher } from './sharded-publisher.ts';
 import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
 import { emitMessage, HEARTBEAT } from './source/heartbeat.ts';
 import { quoteTable, tableKey } from './source/quote.ts';
 import { readServerFacts } from './source/server-facts.ts';
+import type { TableShapes } from './source/table-shapes.ts';
 import { checkStart, watchSource } from './start-check.ts';
 import { StreamRun } from './stream-run.ts';
 
@@ -90,6 +92,8 @@ export class Follower {
   /** The streams of the epoch, those included that are being added. */
   readonly streams: StreamBook;
   private activation: Activation | undefined;
+  private copiedForAdded: TableShapes = {};
+  private isShapeCheckWaiting = false;
   private turn: Promise<void> = Promise.resolve();
   private everyCommitUntil: Lsn | 'unknown' | undefined;
   private current: Connection | undefined;
@@ -243,12 +247,21 @@ export class Follower {
     this.refit();
   }
 
-  /** Replaces the set of streams by `change`, with no hold of the streams before in between. */
+  /**
+   * Replaces the set of streams by `change`, with no hold of the streams before in between.
+   * @throws AppError SCHEMA_RELOADING when a table changed so that the new ones hold other rows than it has
+   */
   switchTo(streams: readonly StreamRecord[], change: () => Promise<void>): Promise<void> {
     return this.inTurn(async () => {
+      if (this.streams.isOvertaken) throw new AppError('SCHEMA_RELOADING', { internal: 'changed again' });
       this.setStreams(streams);
       await change();
     });
+  }
+
+  /** What tables look like that were copied for streams that nobody sees yet. */
+  noteCopied(shapes: TableShapes): void {
+    this.copiedForAdded = { ...this.copiedForAdded, ...shapes };
   }
 
   /** Holds and switches change the same state of the store, so that one waits for the other. */
@@ -287,6 +300,7 @@ export class Follower {
     });
     const run = this.startRun(connection, start, facts.walSenderTimeoutMs);
     this.current = { run, session };
+    this.isShapeCheckWaiting = false;
     connected();
     events.streaming(project, epoch.epoch, start.startLsn);
     this.options.connected();
@@ -348,7 +362,7 @@ export class Follower {
       events: {
         relation: (message, previous) => this.judgeRelation(message, previous),
         rowLeftOut: (message) => this.options.rowLeftOut(quoteTable(message)),
-        relationRepeated: () => this.options.tableTouched(),
+        relationRepeated: (message) => this.tableDescribed(message),
         activation: (content, commitLsn) => this.activated(content, commitLsn),
       },
     });
@@ -367,9 +381,50 @@ export class Follower {
     if (verdict.kind === 'unreadable') {
       throw new AppError('SCHEMA_RELOADING', { internal: verdict.why, details: { table: quoteTable(message) } });
     }
-    if (verdict.kind === 'voided') this.voidTable(verdict.table, verdict.isVoid);
-    if (verdict.kind === 'voided' || verdict.isRead) this.options.tableTouched();
+    if (verdict.kind === 'voided') {
+      this.voidTable(verdict.table, verdict.isVoid);
+      this.options.tableTouched();
+    } else this.tableDescribed(message);
     return this.streams.isUsed(message);
+  }
+
+  /**
+   * The server describes a table before its first row, and again after whatever was done to it. Rows that were rewritten by a change
+   * that leaves the description as it was are in no message, and what comes after it does not fit what was copied: what follows
+   * goes out when the catalog was asked. It may know of changes that the stream has not come to, but misses none that it has.
+   */
+  private tableDescribed(message: RelationMessage): void {
+    const { current } = this;
+    if (!this.streams.isUsed(message)) return;
+    this.options.tableTouched();
+    // One that waits will see what this message is about.
+    if (!current || this.isShapeCheckWaiting) return;
+    this.isShapeCheckWaiting = true;
+    current.run.outbox.addStep(() => {
+      this.isShapeCheckWaiting = false;
+      return this.inTurn(() => this.checkShapes(current.session));
+    });
+  }
+
+  /** @throws AppError SCHEMA_RELOADING when rows that nobody sees yet, and that come next, are not those of their table */
+  private async checkShapes(session: SourceSession): Promise<void> {
+    const { epoch, tableVoided } = this.options;
+    const { streams } = this;
+    const { publication } = epoch.identity;
+    const reshaped = await findReshaped(session, publication, streams.servedPlans);
+    if (reshaped.size > 0 && !streams.isServing) {
+      streams.overtake();
+      throw new AppError('SCHEMA_RELOADING', { internal: 'rewritten while it is loaded' });
+    }
+    if (await isReshapedSince(session, this.copiedForAdded, streams.addedPlans)) streams.overtake();
+    if (reshaped.size > 0) await this.holdCheckpoints();
+    for (const table of reshaped) tableVoided(table);
+  }
+
+  private async holdCheckpoints(): Promise<void> {
+    const { dependencies, project, token, epoch } = this.options;
+    await dependencies.store.holdCheckpoints(project, token, epoch.epoch, true);
+    dependencies.wakeUps.publish({ kind: 'streams', project });
   }
 
   /**
@@ -377,12 +432,9 @@ export class Follower {
    * other streams have taken the place of those that read it.
    */
   private voidTable(table: SourceTable, isVoid: () => boolean): void {
-    const { dependencies, project, token, epoch } = this.options;
     const hold = async (): Promise<void> => {
       // By now other streams may have taken their place; a hold would then never be lifted.
-      if (!isVoid()) return;
-      await dependencies.store.holdCheckpoints(project, token, epoch.epoch, true);
-      dependencies.wakeUps.publish({ kind: 'streams', project });
+      if (isVoid()) await this.holdCheckpoints();
     };
     this.current?.run.outbox.addStep(() => this.inTurn(hold));
     this.options.tableVoided(tableKey(table));
@@ -392,6 +444,7 @@ export class Follower {
     const { activation, current } = this;
     if (activation?.name !== content || !current) return;
     this.activation = undefined;
+    this.copiedForAdded = {};
     this.streams.activate();
     this.everyCommitUntil = 'unknown';
     current.run.assembler.barrierAtEveryCommit('unknown');

@@ -29,21 +29,14 @@ import { settledAt } from './progress/settled-at.ts';
 import { dropLoading, keepResumable, redeploy, streamsInUse } from './redeploy.ts';
 import { resumeEpoch } from './resume-epoch.ts';
 import { runTogether } from './run-together.ts';
-import { columnsOfPlans, planOf, tablesOfPlans } from './schema/plan-tables.ts';
+import { findReshaped } from './schema/find-reshaped.ts';
+import { planOf } from './schema/plan-tables.ts';
 import { firstMisfit } from './schema/relation-fit.ts';
-import { reshapedTables } from './schema/reshaped-tables.ts';
 import { settleCopies } from './settle-copies.ts';
 import { readCatalog } from './source/catalog.ts';
 import { openSession, type SourceSession } from './source/connection.ts';
 import { quoteTable } from './source/quote.ts';
-import {
-  readCopiedShapes,
-  readTableShapes,
-  type TableShape,
-  type TableShapes,
-  withEmptyParts,
-  writeCopiedShapes,
-} from './source/table-shapes.ts';
+import { type TableShapes, writeCopiedShapes } from './source/table-shapes.ts';
 
 /** What we have on the source is dropped: it fills the customer's disk, or makes the customer's writes fail. */
 const HARMS_SOURCE: ReadonlySet<string> = new Set(['SOURCE_WAL_BUDGET', 'SOURCE_GENERATED_COLUMN']);
@@ -277,10 +270,12 @@ export class ProjectRunner {
     signal.throwIfAborted();
     await faultPoint('copy settled');
     const show = streams.map(({ stream }) => stream);
-    await store.switchStreams(project, token, epoch.epoch, { show, drop: [] });
+    await follower.switchTo(streams, async () => {
+      await store.switchStreams(project, token, epoch.epoch, { show, drop: [] });
+      follower.setStreams(await streamsInUse(holding, epoch));
+    });
     events.switched(project, epoch.epoch);
     wakeUps.publish({ kind: 'streams', project });
-    follower.setStreams(await streamsInUse(holding, epoch));
     this.builtEpoch = undefined;
     this.reloadReason = undefined;
     this.voidTables.clear();
@@ -491,16 +486,7 @@ export class ProjectRunner {
   private async findReshaped(holding: Holding, epoch: EpochRecord): Promise<void> {
     const plans = await this.visiblePlans(holding, epoch);
     await using session = await openSession(await this.dependencies.sourceOf(this.project));
-    const copied = await readCopiedShapes(session, epoch.identity.publication);
-    const now = await readTableShapes(session, tablesOfPlans(plans));
-    // Of a partition nothing says so in the stream: a row without its old image would stop the worker.
-    const changed = Object.entries(now).find(([table, shape]) => isOtherIdentity(copied[table], shape));
-    if (changed) throw new AppError('SCHEMA_RELOADING', { internal: `replica identity within ${changed[0]}` });
-    const known = await withEmptyParts(session, copied, now);
-    // Written down while they are empty: later rows could not be told from rows that they brought along.
-    if (JSON.stringify(known) !== JSON.stringify(copied))
-      await writeCopiedShapes(session, epoch.identity.publication, known);
-    for (const table of reshapedTables(known, now, columnsOfPlans(plans))) this.voidTables.add(table);
+    for (const table of await findReshaped(session, epoch.identity.publication, plans)) this.voidTables.add(table);
   }
 
   private async visiblePlans(holding: Holding, epoch: EpochRecord): Promise<StreamPlan[]> {
@@ -538,8 +524,4 @@ async function withoutAbort(signal: AbortSignal, work: Promise<void>): Promise<v
   } catch (error) {
     if (!signal.aborted) throw error;
   }
-}
-
-function isOtherIdentity(copied: TableShape | undefined, now: TableShape): boolean {
-  return copied !== undefined && Object.keys(now.parts ?? {}).length > 0 && copied.identity !== now.identity;
 }

@@ -71,19 +71,22 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
   try {
     // What these streams show is no state that the source ever had.
     if (options.voidTables.size > 0) await store.holdCheckpoints(project, token, epoch.epoch, true);
+    // They are what the copy that goes on found.
+    if (isResumed) follower.noteCopied(await readCopiedShapes(session, publication));
     if (isResumed) ({ streams: added, shapes } = await resumeLoaded(options, loading, signal));
     else if (plan.added.length > 0) ({ streams: added, shapes } = await addLoaded(options, plan.added, signal));
     await faultPoint('streams loaded');
-    if (follower.streams.isOvertaken || plan.kept.some((stream) => isVoid(planOf(stream)))) {
-      throw new AppError('SCHEMA_RELOADING', { internal: 'changed again' });
-    }
     const numbers = (streams: readonly StreamRecord[]) => streams.map(({ stream }) => stream);
     await follower.switchTo([...plan.kept, ...added], async () => {
+      if (plan.kept.some((stream) => isVoid(planOf(stream))))
+        throw new AppError('SCHEMA_RELOADING', { internal: 'changed again' });
       await store.switchStreams(project, token, epoch.epoch, {
         show: numbers(added),
         drop: numbers([...plan.dropped, ...leftover]),
       });
       options.voidTables.clear();
+      // Before anybody compares the tables with it again.
+      await writeCopiedShapes(session, publication, { ...(await readCopiedShapes(session, publication)), ...shapes });
     });
     events.switched(project, epoch.epoch);
   } catch (error) {
@@ -105,7 +108,6 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
     follower.setStreams(await streamsInUse(holding, epoch).catch(() => inUse));
   }
   await follower.heartbeat();
-  await writeCopiedShapes(session, publication, { ...(await readCopiedShapes(session, publication)), ...shapes });
   await narrowPublication(session, publication, wanted);
   onProgress({ step: 'live', rowsDone: 0, rowsEstimate: 0 });
 }
@@ -180,6 +182,7 @@ async function copyUnderPoint(
   let shapes: TableShapes = {};
   const described = async (session: SourceSession, found: TableShapes): Promise<void> => {
     shapes = found;
+    options.follower.noteCopied(found);
     // What others read is as they copied it until these are shown; a copy that is resumed asks what its own tables were.
     await writeCopiedShapes(session, publication, { ...found, ...(await readCopiedShapes(session, publication)) });
   };

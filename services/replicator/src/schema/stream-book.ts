@@ -31,9 +31,23 @@ export class StreamBook {
   get tables(): SourceTable[] {
     return tablesOfPlans(this.readers);
   }
-  /** A table changed again, so that the streams that are being added cannot read it either. */
+  /** A table changed again, so that the streams that nobody sees yet cannot read it, or hold other rows than it has. */
   get isOvertaken(): boolean {
     return this.hasOvertaken;
+  }
+  overtake(): void {
+    this.hasOvertaken = true;
+  }
+  /** Whether any are visible; the others are being added then. */
+  get isServing(): boolean {
+    return this.streams.some((stream) => stream.visibleAfter !== undefined);
+  }
+  /** What the visible streams read; before any are visible, what all do. */
+  get servedPlans(): readonly StreamPlan[] {
+    return this.plans;
+  }
+  get addedPlans(): readonly StreamPlan[] {
+    return this.added;
   }
 
   /** Of an epoch that serves, those that are not visible are being added: their copy was cut off, and may go on. */
@@ -43,6 +57,7 @@ export class StreamBook {
     this.plans = this.streams.map(planOf);
     this.pending = [];
     this.added = streams.filter((stream) => !this.streams.includes(stream)).map(planOf);
+    if (visible.length > 0 && this.added.length === 0) this.hasOvertaken = false;
   }
   announce(plans: readonly StreamPlan[]): void {
     this.pending = plans;
@@ -70,8 +85,7 @@ export class StreamBook {
   }
 
   private voided(table: SourceTable, isVoid: () => boolean): RelationVerdict {
-    const isServing = this.streams.some((stream) => stream.visibleAfter !== undefined);
-    if (!isServing) return unreadable('it changed while it is loaded');
+    if (!this.isServing) return unreadable('it changed while it is loaded');
     return { kind: 'voided', table, isVoid };
   }
 
