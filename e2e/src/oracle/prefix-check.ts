@@ -15,7 +15,7 @@ export interface Watched {
 
 interface Expected {
   readonly state: DatabaseState;
-  readonly unsettled: ReadonlySet<string>;
+  readonly unsettled: Set<string>;
 }
 interface Sample {
   readonly claims: Claims;
@@ -70,6 +70,15 @@ export class PrefixCheck {
     const tick = await this.#tenant.source.commit(...statements);
     await this.#ask(tick);
     return tick;
+  }
+
+  /**
+   * A deployment that adds or drops the table is about to begin. A table that is dropped is gone from the next checkpoint on,
+   * which may be of a commit before this.
+   */
+  tableUnsettled(table: string): void {
+    this.unsettled.add(table);
+    for (const states of this.#expected.values()) for (const { unsettled } of states.values()) unsettled.add(table);
   }
 
   /** Asks the oracle without a commit, where the rules have changed since the last one. */

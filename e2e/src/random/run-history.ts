@@ -133,7 +133,7 @@ class History {
   /** Adds or drops a stream while transactions go on. */
   async #deploy(): Promise<void> {
     const isPresent = this.#tenant.streams.includes(EXTRA_STREAM);
-    this.#check.unsettled.add(EXTRA_STREAM.table);
+    this.#check.tableUnsettled(EXTRA_STREAM.table);
     const deploying = this.#tenant.deploy(isPresent ? RANDOM_STREAMS : [...RANDOM_STREAMS, EXTRA_STREAM]);
     await this.#check.look();
     for (let i = 0; i < 3; i++) await this.#commit(this.#statements.transaction());

@@ -15,7 +15,7 @@ export function controlPlaneEnds(how: 'SIGKILL' | 'SIGTERM'): MakeFault {
         const [victim] = platform.running('control-plane');
         if (!victim) throw new Error('there is no control plane');
         const isPresent = customer.streams.includes(EXTRA_STREAM);
-        check.unsettled.add(EXTRA_STREAM.table);
+        check.tableUnsettled(EXTRA_STREAM.table);
         scene.note(`deploy ${isPresent ? 'without' : 'with'} ${EXTRA_STREAM.name}`);
         await customer.beginDeploy(isPresent ? RANDOM_STREAMS : [...RANDOM_STREAMS, EXTRA_STREAM]);
         await check.look();
