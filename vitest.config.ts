@@ -7,6 +7,9 @@ const never = ['**/node_modules/**', '**/dist/**', '**/.next/**'];
 /** Tests that need servers: Postgres, and where the name says so Redis. */
 const pg = '**/*.{pg,redis}.test.ts';
 const browser = '**/*.browser.test.{ts,tsx}';
+/** Tests of a source or a whole stack within one process: they mostly wait. */
+const stack =
+  'e2e/src/{anti-entropy,compaction,faults,replica-identity,replication,shards,snapshot,source,types}/**/*.test.ts';
 const postgresSetup = ['packages/testkit/src/global-setup.ts'];
 const executablePath = chromiumPath();
 
@@ -72,15 +75,27 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'e2e',
-          include: ['e2e/**/*.test.ts'],
+          name: 'stack',
+          include: [stack],
           exclude: never,
           globalSetup: postgresSetup,
-          // Each file runs the whole stack: two at once would measure each other.
-          fileParallelism: false,
           testTimeout: 120_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['e2e/**/*.test.ts'],
+          exclude: [...never, stack],
+          globalSetup: postgresSetup,
+          // Many processes, a browser or many clients: two at once would measure each other.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 4 },
         },
       },
     ],
