@@ -34,7 +34,7 @@ const HEARTBEAT_MS = 300;
 const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
   history: (servers) => histories(servers, {}, { keepsTables: true, keepsEpoch: true }),
   'history in small frames': (servers) =>
-    histories(servers, { tuning: SMALL_FRAMES }, { keepsTables: true, keepsEpoch: true, cutsTransactions: true }),
+    histories(servers, { tuning: SMALL_FRAMES }, { keepsTables: true, keepsEpoch: true }),
   'sharded history': (servers) => histories(servers, {}, { keepsTables: true, shards: 4 }),
   'compacted history': (servers) =>
     histories(

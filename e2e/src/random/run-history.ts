@@ -18,11 +18,6 @@ export interface HistoryOptions {
   readonly keepsTables?: boolean;
   /** Nothing happens that is a reason to copy the source again, so that its first epoch must still serve at the end. */
   readonly keepsEpoch?: boolean;
-  /**
-   * Frames are so small that they cut transactions. What a row was before its transaction changed it again is then sent as well,
-   * and removed within the same checkpoint, so that texts which SQL never gave are no finding.
-   */
-  readonly cutsTransactions?: boolean;
   /** What else must hold once all clients are equal to SQL. @throws Finding */
   readonly atEnd?: (stack: Stack, tenant: Tenant) => Promise<void>;
 }
@@ -86,7 +81,6 @@ class History {
     for (let step = 0; step < STEPS; step++) await this.#step();
     await this.#expectEqual();
     await this.#options.atEnd?.(this.#stack, this.#tenant);
-    if (this.#options.cutsTransactions) return;
     const leaks = this.#clients.flatMap(({ client }) => this.#check.leaks(client));
     if (leaks.length > 0) throw new Finding(leaks.slice(0, 10).join('\n'));
   }

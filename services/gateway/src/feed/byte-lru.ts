@@ -39,6 +39,11 @@ export class ByteLru<V> {
     return entry.value;
   }
 
+  /** What was asked for before and is still there, or on its way. */
+  peek(key: string): Promise<V> | undefined {
+    return this.entryByKey.get(key)?.value;
+  }
+
   /** The next to ask has it loaded again. */
   drop(key: string): void {
     const entry = this.entryByKey.get(key);

@@ -9,10 +9,10 @@ interface Op {
   readonly isPut: boolean;
 }
 /** A chunk of these ops; `hash` stands for the real one, so that collisions can be made. */
-function chunkOf(ops: readonly Op[], hash?: (key: number | string) => number) {
+function chunkOf(ops: readonly Op[], hash?: (key: number | string) => number, lsn = 1n as Lsn) {
   const payload = new ByteWriter(256);
   const directory = new ByteWriter(256);
-  writeDirectoryHead(directory, ops.length, 1n as Lsn);
+  writeDirectoryHead(directory, ops.length, lsn);
   const hasher = new Hash64();
   for (const { key, isPut } of ops) {
     const body = new ByteWriter(64);
@@ -60,6 +60,16 @@ describe('the newest ops of a bucket', () => {
       false,
     ]);
     expect(liveOf([[put(1)], [remove(1)], [put(1)]])).toEqual([false, false, true]);
+  });
+
+  it('L13: of a stretch of changes, the last op of each row is live, removes as well, and nothing from before it', () => {
+    const live = new LiveOps(Number.POSITIVE_INFINITY, 5n as Lsn);
+    const before = chunkOf([put(1), put(7), remove(8)], undefined, 5n as Lsn);
+    const after = chunkOf([put(1), remove(2), put(3)], undefined, 6n as Lsn);
+    const later = chunkOf([remove(1), put(2)], undefined, 7n as Lsn);
+    for (const { directory, payload } of [before, after, later]) live.offer(directory, payload);
+    const flags = Array.from({ length: 8 }, (_, op) => live.isLive(op));
+    expect(flags).toEqual([false, false, false, false, false, true, true, true]);
   });
 
   it('rows whose hashes meet are told apart by their keys', () => {

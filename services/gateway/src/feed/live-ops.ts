@@ -1,5 +1,5 @@
-import { ByteReader, ByteWriter, MalformedBytesError } from '@sluice/domain';
-import { forEachDirectoryEntry, forEachOp, OP_PUT } from '@sluice/protocol';
+import { ByteReader, ByteWriter, type Lsn, MalformedBytesError } from '@sluice/domain';
+import { forEachDirectoryEntry, forEachOp, OP_PUT, readDirectory, readDirectoryBase } from '@sluice/protocol';
 
 /** Rows of one bucket in one reduction. Past it, the typed arrays below would overflow their 32-bit numbers. */
 const OPS_MAX = 2 ** 28;
@@ -30,12 +30,17 @@ export class LiveOps {
   private part = 0;
   private parts = 1;
   private readonly rowsMax: number;
+  private readonly stretchAfter: Lsn | undefined;
   /** Ops that are live, over everything that was offered. */
   liveOps = 0;
 
-  /** @param rowsMax of one part; `isOverfull` says when there were more */
-  constructor(rowsMax = Number.POSITIVE_INFINITY) {
+  /**
+   * @param rowsMax of one part; `isOverfull` says when there were more
+   * @param stretchAfter of a stretch of changes: removes count as well, and ops at or below this do not
+   */
+  constructor(rowsMax = Number.POSITIVE_INFINITY, stretchAfter?: Lsn) {
     this.rowsMax = rowsMax;
+    this.stretchAfter = stretchAfter;
   }
 
   /** From here on the same ops are offered from the first on, and only rows of this part are looked at. */
@@ -55,6 +60,7 @@ export class LiveOps {
   offer(directory: Uint8Array, payload: Uint8Array): number {
     const count = this.readBodies(payload);
     const { bodies, key } = this;
+    const isBefore = this.opsBefore(directory);
     key.bytes = payload;
     const listed = forEachDirectoryEntry(directory, (hashLo, hashHi, keyBytes, index) => {
       const start = bodies[index * BODY_FIELDS + 1] as number;
@@ -62,10 +68,19 @@ export class LiveOps {
       if (index >= count || end > (bodies[index * BODY_FIELDS + 2] as number)) throw misfit();
       key.start = start;
       key.end = end;
-      this.offerOp(bodies[index * BODY_FIELDS] === OP_PUT, hashLo, hashHi);
+      if (isBefore?.(index)) this.numberOp();
+      else this.offerOp(bodies[index * BODY_FIELDS] === OP_PUT, hashLo, hashHi);
     });
     if (listed !== count) throw misfit();
     return count;
+  }
+
+  /** Which ops of a chunk are no part of the stretch; undefined when all are: only compaction joins older ones with newer ones. */
+  private opsBefore(directory: Uint8Array): ((index: number) => boolean) | undefined {
+    const after = this.stretchAfter;
+    if (after === undefined || readDirectoryBase(directory) > after) return undefined;
+    const entries = readDirectory(directory);
+    return (index) => (entries[index]?.position.lsn ?? 0n) <= after;
   }
 
   private readBodies(payload: Uint8Array): number {
@@ -79,7 +94,7 @@ export class LiveOps {
     });
   }
 
-  /** Whether the op of this number is the newest of its row, and a put. */
+  /** Whether the op of this number is the newest of its row, and a put or of a stretch of changes. */
   isLive(op: number): boolean {
     return ((this.live[op >> 3] ?? 0) & (1 << (op & 7))) !== 0;
   }
@@ -97,15 +112,20 @@ export class LiveOps {
   }
 
   private offerOp(isPut: boolean, hashLo: number, hashHi: number): void {
-    const op = this.ops++;
-    if (op >= OPS_MAX) throw new MalformedBytesError('too many ops in one bucket');
-    if (op >> 3 >= this.live.length) this.live = grown(this.live);
+    const op = this.numberOp();
     if (this.parts > 1 && hashHi % this.parts !== this.part) return;
     const row = this.rowOf(hashLo, hashHi);
     const older = this.newestOp[row] as number;
     if (older !== EMPTY) this.setLive(older, false);
     this.newestOp[row] = op;
-    if (isPut) this.setLive(op, true);
+    if (isPut || this.stretchAfter !== undefined) this.setLive(op, true);
+  }
+
+  private numberOp(): number {
+    const op = this.ops++;
+    if (op >= OPS_MAX) throw new MalformedBytesError('too many ops in one bucket');
+    if (op >> 3 >= this.live.length) this.live = grown(this.live);
+    return op;
   }
 
   private rowOf(hashLo: number, hashHi: number): number {

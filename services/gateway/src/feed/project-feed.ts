@@ -1,5 +1,5 @@
 import type { BucketRef, BucketTotals, StoredChunk } from '@sluice/bucket-store';
-import type { BucketId, Checkpoint, Lsn, ProjectId } from '@sluice/domain';
+import { type BucketId, type Checkpoint, isBarrier, type Lsn, type ProjectId, SEQ_SNAPSHOT } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import { type BucketAnnouncement, encodeServerMessage } from '@sluice/protocol';
 import { batched, type Span } from '../batch.ts';
@@ -118,15 +118,23 @@ export class ProjectFeed {
     return this.caches.shared.get(`${this.project}:${epoch}:${lsn}:${versions.join()}`, encode);
   }
 
-  /** The chunks of a stretch of changes, as stored. For clients whose grant of the bucket covers all of it (L13). */
+  /**
+   * The chunks of a stretch of changes, as stored. For clients whose grant of the bucket covers all of it (L13). A transaction
+   * that is larger than a frame has several chunks, of which the later ones may change rows of the earlier ones again: no version
+   * that was never committed is sent.
+   */
   changes(bucket: BucketId, span: Span, cursor: string | undefined): Promise<FramePage> {
     const known = this.registry.get(bucket);
     const from = versionAt(known, span.after);
     const to = versionAt(known, span.through);
     if (from === to) return Promise.resolve(EMPTY_PAGE);
-    const key = `${this.project}:${bucket}:${known.no}:${from}-${to}:${cursor ?? ''}`;
-    return this.caches.pages.get(key, async () => {
+    const stretch = `${this.project}:${bucket}:${known.no}:${from}-${to}`;
+    return this.caches.pages.get(`${stretch}:${cursor ?? ''}`, async () => {
+      const reduced = await this.caches.contents.peek(stretch);
+      if (reduced?.kind === 'paged' && reduced.reduction.pages.has(cursor ?? ''))
+        return this.reducedPage(stretch, known, reduced.reduction, cursor);
       const { chunks, next } = await this.readPage(known, span, cursor);
+      if (chunks.some(endsWithinTransaction)) return this.reducedChanges(stretch, known, span, cursor);
       if (!chunks.some((chunk) => reachesBack(chunk, span.after)))
         return framePage(known.no, chunks, next, deltaOf(chunks));
       const packs = await Promise.all(
@@ -158,16 +166,45 @@ export class ProjectFeed {
       }
       const reduction = paged;
       return this.caches.pages.get(`${key}:page:${cursor ?? ''}`, () =>
-        slice(async () => {
-          const { packs, next } = await readReducedPage(this.readPage, known, reduction, cursor);
-          return framePage(known.no, packs, next, NO_TOTALS);
-        }).catch((error: unknown) => {
-          // Compaction rewrote the bucket: whoever comes next has it reduced anew.
-          this.caches.contents.drop(key);
-          throw error;
-        }),
+        slice(() => this.reducedPage(key, known, reduction, cursor)),
       );
     };
+  }
+
+  /** @param key of the reduction among the contents */
+  private async reducedPage(
+    key: string,
+    known: KnownBucket,
+    reduction: PagedReduction,
+    cursor: string | undefined,
+  ): Promise<FramePage> {
+    try {
+      const { packs, next } = await readReducedPage(this.readPage, known, reduction, cursor);
+      return framePage(known.no, packs, next, undefined);
+    } catch (error) {
+      // Compaction rewrote the bucket: whoever comes next has it reduced anew.
+      this.caches.contents.drop(key);
+      throw error;
+    }
+  }
+
+  /** The rest of a stretch of changes from this page on, without ops that a later one of the same row follows. */
+  private async reducedChanges(
+    stretch: string,
+    known: KnownBucket,
+    span: Span,
+    from: string | undefined,
+  ): Promise<FramePage> {
+    const turn = { group: String(this.project), member: known };
+    // One that begins at a later page is of no use here.
+    this.caches.contents.drop(stretch);
+    const content = await this.caches.contents.get(stretch, () =>
+      this.caches.reductions.run(turn, () =>
+        this.reduce(known, { span, rows: 0, slice: this.slicerOf(turn), stretch: { from } }),
+      ),
+    );
+    if (content.kind === 'whole') return content.page;
+    return this.reducedPage(stretch, known, content.reduction, from);
   }
 
   private slicerOf(turn: TurnKey): ReductionInput['slice'] {
@@ -181,12 +218,12 @@ export class ProjectFeed {
 
   private async reduce(
     known: KnownBucket,
-    input: Pick<ReductionInput, 'span' | 'rows' | 'slice'>,
+    input: Pick<ReductionInput, 'span' | 'rows' | 'slice' | 'stretch'>,
   ): Promise<BucketContent> {
     const reduction = await reduceBucket({ read: this.readPage, ref: known, ...input });
     const { ops } = reduction;
     if (reduction.kind === 'paged') return { kind: 'paged', ops, reduction };
-    return { kind: 'whole', ops, page: framePage(known.no, reduction.packs, undefined, NO_TOTALS) };
+    return { kind: 'whole', ops, page: framePage(known.no, reduction.packs, undefined, undefined) };
   }
 
   /**
@@ -222,6 +259,11 @@ function framePage(
   );
   const ops = packs.reduce((sum, pack) => sum + pack.ops, 0);
   return { frames, ops, bytes: packBytes(packs), next, delta };
+}
+
+/** The chunk is of a frame that was cut within a transaction. Copies are of no transaction. */
+function endsWithinTransaction({ position }: StoredChunk): boolean {
+  return !isBarrier(position) && position.seq !== SEQ_SNAPSHOT;
 }
 
 function deltaOf(chunks: readonly StoredChunk[]): BucketTotals {

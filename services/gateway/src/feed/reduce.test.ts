@@ -1,5 +1,14 @@
 import type { BucketRef, StoredChunk } from '@sluice/bucket-store';
-import { type BucketId, ByteWriter, Hash64, type Lsn, type StreamNo, writeCell } from '@sluice/domain';
+import {
+  type BucketId,
+  ByteReader,
+  ByteWriter,
+  Hash64,
+  type Lsn,
+  type StreamNo,
+  skipCell,
+  writeCell,
+} from '@sluice/domain';
 import {
   appendDirectoryEntry,
   appendOp,
@@ -11,7 +20,7 @@ import {
 } from '@sluice/protocol';
 import { type SeededRandom, seededRandom } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
-import { inflated } from '../payload.ts';
+import { type EncodedPayload, inflated } from '../payload.ts';
 import type { ReadBucketPage } from './read-chunks.ts';
 import { type PackedOps, readReducedPage, reduceBucket } from './reduce.ts';
 
@@ -73,6 +82,20 @@ async function bodiesOf(packs: readonly PackedOps[]): Promise<string[]> {
   }
   return bodies;
 }
+/** Each op as its kind and body, with the key that it starts with. */
+async function opsOf(packs: readonly EncodedPayload[]): Promise<{ key: string; text: string }[]> {
+  const ops: { key: string; text: string }[] = [];
+  for (const pack of packs) {
+    const payload = await inflated(pack);
+    forEachOp(payload, (kind, start, end) => {
+      const key = new ByteReader(payload, start, end);
+      skipCell(key);
+      const hex = (to: number): string => Buffer.from(payload.subarray(start, to)).toString('hex');
+      ops.push({ key: hex(key.at), text: `${kind} ${hex(end)}` });
+    });
+  }
+  return ops;
+}
 const slice = <T>(work: () => Promise<T>): Promise<T> => work();
 
 function randomChunks(random: SeededRandom): { chunks: StoredChunk[]; rows: Map<number, string> } {
@@ -112,6 +135,31 @@ describe('reducing a bucket', () => {
           cursor = page.next;
         }
       expect(found.sort()).toEqual([...rows].map(([key, body]) => encoded(key, body)).sort());
+    }
+  });
+
+  it('L13: gives of a stretch of changes, from any page on, the newest op of each row in the order of the ops', async () => {
+    const random = seededRandom();
+    for (let round = 0; round < 30; round++) {
+      const { chunks } = randomChunks(random);
+      const read = readerOf(chunks);
+      const firstChunk = random.int(0, Math.floor((chunks.length - 1) / CHUNKS_PER_PAGE)) * CHUNKS_PER_PAGE;
+      const from = firstChunk === 0 ? undefined : String(firstChunk);
+      const rowsPerPassMax = random.pick([10, 50, 1000]);
+      const reduction = await reduceBucket({ read, ref, span, rows: 0, slice, rowsPerPassMax, stretch: { from } });
+      const packs: PackedOps[] = reduction.kind === 'whole' ? [...reduction.packs] : [];
+      for (let cursor = from, isMore = reduction.kind === 'paged'; isMore && reduction.kind === 'paged'; ) {
+        const page = await readReducedPage(read, ref, reduction, cursor);
+        packs.push(...page.packs);
+        cursor = page.next;
+        isMore = cursor !== undefined;
+      }
+      const newest = new Map<string, string>();
+      for (const op of await opsOf(chunks.slice(firstChunk))) {
+        newest.delete(op.key);
+        newest.set(op.key, op.text);
+      }
+      expect((await opsOf(packs)).map(({ text }) => text)).toEqual([...newest.values()]);
     }
   });
 

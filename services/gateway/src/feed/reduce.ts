@@ -22,7 +22,7 @@ const PARTS_MAX = 1024;
 export interface PackedOps extends EncodedPayload {
   readonly ops: number;
 }
-/** A bucket at one checkpoint: the newest version of each live row and nothing else (L13). */
+/** A bucket at one checkpoint, or a stretch of its changes: the newest version of each row and nothing else (L13). */
 export type Reduction =
   | { readonly kind: 'whole'; readonly ops: number; readonly packs: readonly PackedOps[] }
   | PagedReduction;
@@ -49,6 +49,11 @@ export interface ReductionInput {
   readonly span: Span;
   /** As the bucket's totals say: decides into how many parts its rows are split. */
   readonly rows: number;
+  /**
+   * The page of a stretch of changes from which on it is reduced: the newest op of each row stays, removes as well. Without
+   * it the result is the whole bucket.
+   */
+  readonly stretch?: { readonly from: string | undefined };
   /** Runs the work on one page when it is its turn. */
   readonly slice: <T>(work: () => Promise<T>) => Promise<T>;
   readonly rowsPerPassMax?: number;
@@ -82,7 +87,7 @@ class ReducingRun {
   constructor(input: ReductionInput, parts: number, rowsMax: number) {
     this.input = input;
     this.parts = parts;
-    this.live = new LiveOps(rowsMax);
+    this.live = new LiveOps(rowsMax, input.stretch && input.span.after);
     this.kept = parts === 1 ? [] : undefined;
   }
 
@@ -100,7 +105,7 @@ class ReducingRun {
 
   private async readAll(): Promise<boolean> {
     let firstOp = 0;
-    let cursor: string | undefined;
+    let cursor = this.input.stretch?.from;
     do {
       const at = cursor;
       const page = await this.input.slice(() => this.readPage(at));
