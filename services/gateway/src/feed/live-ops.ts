@@ -94,7 +94,7 @@ export class LiveOps {
     });
   }
 
-  /** Whether the op of this number is the newest of its row, and a put or of a stretch of changes. */
+  /** Whether the op of this number is the newest of its row, and a put; in a stretch of changes, or a remove. */
   isLive(op: number): boolean {
     return ((this.live[op >> 3] ?? 0) & (1 << (op & 7))) !== 0;
   }

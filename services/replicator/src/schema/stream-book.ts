@@ -7,7 +7,7 @@ import { fitRelation, untoldKeys } from './relation-fit.ts';
 /** What the description of a table means for the streams that are followed. */
 export type RelationVerdict =
   /** No stream reads it, or all that do can go on. */
-  | { readonly kind: 'fits'; readonly isRead: boolean }
+  | { readonly kind: 'fits' }
   /** Nobody may see its rows: old images are missing, or the streams that read it were never complete. */
   | { readonly kind: 'unreadable'; readonly why: string }
   /** Streams that serve cannot read it from here on. `isVoid` says whether that still holds for the streams of that moment. */
@@ -81,7 +81,7 @@ export class StreamBook {
     this.noteOvertaken(message, previous);
     if (wasRead && !fit.isUsed) return this.voided(previous, () => fitRelation(this.readers, previous).isUsed);
     if (this.isMisfit(this.readers, message)) return this.voided(message, () => this.isMisfit(this.readers, message));
-    return { kind: 'fits', isRead: wasRead || fit.isUsed };
+    return { kind: 'fits' };
   }
 
   private voided(table: SourceTable, isVoid: () => boolean): RelationVerdict {
