@@ -21,6 +21,7 @@ import {
   type ReshardJob,
 } from './deploy-jobs.ts';
 import { dropLeftovers, type EpochStartOptions, type StartedEpoch, startEpoch } from './epoch-start.ts';
+import { findReshaped } from './find-reshaped.ts';
 import { ENDS_EPOCH, Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { Backoff } from './progress/backoff.ts';
@@ -29,7 +30,6 @@ import { settledAt } from './progress/settled-at.ts';
 import { dropLoading, keepResumable, redeploy, streamsInUse } from './redeploy.ts';
 import { resumeEpoch } from './resume-epoch.ts';
 import { runTogether } from './run-together.ts';
-import { findReshaped } from './schema/find-reshaped.ts';
 import { planOf } from './schema/plan-tables.ts';
 import { firstMisfit } from './schema/relation-fit.ts';
 import { settleCopies } from './settle-copies.ts';

@@ -1,7 +1,9 @@
 import { AppError } from '@sluice/errors';
 import type { StreamPlan } from '@sluice/sync-rules';
-import type { SourceSession } from '../source/connection.ts';
-import { tableKey } from '../source/quote.ts';
+import { columnsOfPlans, tablesOfPlans } from './schema/plan-tables.ts';
+import { reshapedTables } from './schema/reshaped-tables.ts';
+import type { SourceSession } from './source/connection.ts';
+import { tableKey } from './source/quote.ts';
 import {
   readCopiedShapes,
   readTableShapes,
@@ -9,9 +11,7 @@ import {
   type TableShapes,
   withEmptyParts,
   writeCopiedShapes,
-} from '../source/table-shapes.ts';
-import { columnsOfPlans, tablesOfPlans } from './plan-tables.ts';
-import { reshapedTables } from './reshaped-tables.ts';
+} from './source/table-shapes.ts';
 
 /**
  * The tables, as `schema.table`, whose rows may no longer be those that the plans' streams have copied, though the streams can
