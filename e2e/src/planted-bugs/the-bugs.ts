@@ -235,6 +235,18 @@ const inReplicator: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'frames of one transaction are sent as they were cut',
+    law: 'L13',
+    scenario: 'history in small frames',
+    edits: [
+      edit(
+        `${GATEWAY}/feed/project-feed.js`,
+        'return !isBarrier(position) &&',
+        'return isBarrier(position) && false &&',
+      ),
+    ],
+  },
+  {
     name: 'a row that changes shards is not removed from the old one',
     law: 'L4, L6',
     scenario: 'sharded history',
