@@ -315,8 +315,8 @@ const inGateway: readonly PlantedBug[] = [
     edits: [
       edit(
         `${GATEWAY}/feed/project-feed.js`,
-        'const key = `${this.project}:${bucket}:${known.no}:${from}-${to}:',
-        'const key = `${this.project}:${from}-${to}:',
+        'const stretch = `${this.project}:${bucket}:${known.no}:${from}-${to}`;',
+        'const stretch = `${this.project}:${from}-${to}`;',
       ),
     ],
   },

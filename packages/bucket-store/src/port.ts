@@ -85,7 +85,7 @@ export interface BucketStore extends CompactionStore, AuditStore {
    * Deltas of what was streamed meanwhile do not add up any more; `settleCopy` must put them right before the switch.
    */
   resumeCopy(project: ProjectId, token: LeaseToken, streams: readonly StreamNo[], point: Lsn): Promise<void>;
-  /** Buckets of a stream of a resumed copy whose deltas up to `through` may not add up, in order; at most `bucketsMax`. */
+  /** Buckets of a stream in use, of a resumed copy, whose deltas up to `through` may not add up, in order; at most `bucketsMax`. */
   readUnsettled(project: ProjectId, request: UnsettledRequest): Promise<UnsettledBucket[]>;
   /**
    * Adds the corrections to the sums of a stream's buckets, as chunks without ops at the newest point; with `last` the
