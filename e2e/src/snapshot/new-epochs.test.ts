@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import type { Lsn } from '@sluice/domain';
 import { type PostgresServer, startPostgres } from '@sluice/embedded-postgres';
 import { AppError } from '@sluice/errors';
 import { freshCluster, freshDatabase, waitFor } from '@sluice/testkit';
@@ -102,10 +103,13 @@ describe('a new epoch that is cut off beside the one that serves', () => {
       const tuning = { partBytesMax: 500, copyRangeBytes: 8192, copySessions: 1 };
       await using source = new ReplicatedSource(database.url, { tuning });
       await source.sql(
-        `${schema} insert into notes select i, repeat('x', 50) from generate_series(1, 1000) i; analyze notes`,
+        `${schema} insert into notes select i, repeat('x', 50) from generate_series(1, 1000) i; analyze notes;
+        create table accounts (id int primary key); alter table accounts replica identity full;
+        insert into accounts select i from generate_series(1, 20) i`,
       );
       source.start();
-      await source.deploy(rules);
+      // Its table is copied first, and whole before the cut.
+      await source.deploy(`${rules}  accounts:\n    query: SELECT id FROM accounts\n`);
       const shown = await source.rows('notes');
       await source.stop();
       await source.sql(`select pg_drop_replication_slot('${await slotOf(source)}')`);
@@ -128,9 +132,12 @@ describe('a new epoch that is cut off beside the one that serves', () => {
         timeoutMs: 20_000,
       });
       await source.shows('notes', all);
-      const { stream } = await source.visibleStream('notes');
-      const points = (await source.store.readCopy(project, stream)).map(({ point }) => point);
-      expect(new Set(points).size).toBe(2);
+      await source.shows('accounts', 'select id from accounts');
+      const pointsOf = async (name: string): Promise<ReadonlySet<Lsn | undefined>> => {
+        const { stream } = await source.visibleStream(name);
+        return new Set((await source.store.readCopy(project, stream)).map(({ point }) => point));
+      };
+      expect([(await pointsOf('accounts')).size, (await pointsOf('notes')).size]).toEqual([1, 2]);
     });
   }
 });

@@ -9,7 +9,7 @@ import { newStream, refuseUnfit } from './epoch-start.ts';
 import type { Follower } from './follower.ts';
 import type { Holding } from './holding.ts';
 import { settledAt } from './progress/settled-at.ts';
-import { areTablesUntouched, isOfPlans, newestPoint, plannedRanges } from './resumable-copy.ts';
+import { areTablesUntouched, isOfPlans, newestPoint, plannedRanges, resumeUnder } from './resumable-copy.ts';
 import { contentOf, planDeployment } from './schema/deployment-plan.ts';
 import { planOf, tablesOfPlans } from './schema/plan-tables.ts';
 import { settleCopies } from './settle-copies.ts';
@@ -154,8 +154,8 @@ async function resumeLoaded(
   signal: AbortSignal,
 ): Promise<Loaded> {
   const { holding, epoch, onProgress } = options;
-  const { dependencies, project, token } = holding;
-  const { store, events } = dependencies;
+  const { dependencies, project } = holding;
+  const { events } = dependencies;
   const ranges = (await plannedRanges(holding, streams)) ?? [];
   const done = ranges.filter(({ point }) => point !== undefined).length;
   events.copyResumed(project, epoch.epoch, { done, left: ranges.length - done });
@@ -164,8 +164,7 @@ async function resumeLoaded(
     return { streams, shapes: {} };
   }
   onProgress({ step: 'slot', rowsDone: 0, rowsEstimate: 0 });
-  const begin = (numbers: readonly StreamNo[], point: Lsn): Promise<void> =>
-    store.resumeCopy(project, token, numbers, point);
+  const begin = (numbers: readonly StreamNo[], point: Lsn): Promise<void> => resumeUnder(holding, numbers, point);
   return await copyUnderPoint(options, streams, begin, signal);
 }
 

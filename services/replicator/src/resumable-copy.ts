@@ -1,5 +1,5 @@
 import type { CopyRangeRecord, EpochRecord, StreamRecord } from '@sluice/bucket-store';
-import type { Lsn } from '@sluice/domain';
+import type { Lsn, StreamNo } from '@sluice/domain';
 import type { StreamPlan } from '@sluice/sync-rules';
 import type { Holding } from './holding.ts';
 import { contentOf } from './schema/deployment-plan.ts';
@@ -22,6 +22,22 @@ export async function plannedRanges(
     all.push(...ranges);
   }
   return all.length === 0 ? undefined : all;
+}
+
+/**
+ * Goes on with the copy of streams under a new point. Those whose copy is complete keep theirs: nothing more is read for them, and
+ * their sums are right as they are. @throws AppError
+ */
+export async function resumeUnder(
+  { dependencies, project, token }: Holding,
+  streams: readonly StreamNo[],
+  point: Lsn,
+): Promise<void> {
+  const { store } = dependencies;
+  const unfinished: StreamNo[] = [];
+  for (const stream of streams)
+    if ((await store.readCopy(project, stream)).some((range) => range.point === undefined)) unfinished.push(stream);
+  await store.resumeCopy(project, token, unfinished, point);
 }
 
 /** Whether the streams are those that the plans make, and no others. */

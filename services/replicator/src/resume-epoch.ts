@@ -3,7 +3,7 @@ import type { StreamPlan } from '@sluice/sync-rules';
 import type { StartedEpoch } from './epoch-start.ts';
 import type { Holding } from './holding.ts';
 import { openBackfill, streamsInUse } from './redeploy.ts';
-import { areTablesUntouched, isOfPlans, newestPoint, plannedRanges } from './resumable-copy.ts';
+import { areTablesUntouched, isOfPlans, newestPoint, plannedRanges, resumeUnder } from './resumable-copy.ts';
 import { openSession } from './source/connection.ts';
 import { readSlotState } from './source/slot.ts';
 
@@ -23,8 +23,8 @@ export interface ResumeOptions {
  */
 export async function resumeEpoch(holding: Holding, options: ResumeOptions): Promise<StartedEpoch | undefined> {
   const { epoch, plans, reason } = options;
-  const { dependencies, project, token, condition } = holding;
-  const { store, wakeUps, events } = dependencies;
+  const { dependencies, project, condition } = holding;
+  const { wakeUps, events } = dependencies;
   const streams = await streamsInUse(holding, epoch);
   const ranges = await plannedRanges(holding, streams);
   if (!ranges || !isOfPlans(streams, plans)) return undefined;
@@ -38,7 +38,7 @@ export async function resumeEpoch(holding: Holding, options: ResumeOptions): Pro
   const { snapshot, point } = await openBackfill(holding);
   try {
     const numbers = streams.map(({ stream }) => stream);
-    await store.resumeCopy(project, token, numbers, point);
+    await resumeUnder(holding, numbers, point);
     wakeUps.publish({ kind: 'streams', project });
     return { epoch, streams, point, snapshot };
   } catch (error) {
