@@ -95,6 +95,7 @@ export class WalStream {
     );
     // Every error also ends `subscribe`, which is where it is handled.
     this.service.on('error', () => {});
+    hearClientErrors(this.service);
     this.reader = new CopyBothReader(options.messageBytesMax, this);
     this.status = new StandbyStatus({
       clock: options.clock,
@@ -261,4 +262,19 @@ export class WalStream {
       else this.watchSilence();
     });
   }
+}
+
+/**
+ * The library listens for errors of its client only after the client said that it has connected. One that the server sends in
+ * the same breath (it is shut down, or somebody ends the session) would be heard by nobody, and end the process.
+ */
+function hearClientErrors(service: LogicalReplicationService): void {
+  let held: Client | null = null;
+  Object.defineProperty(service, '_client', {
+    get: () => held,
+    set: (client: Client | null) => {
+      client?.on('error', () => {});
+      held = client;
+    },
+  });
 }
