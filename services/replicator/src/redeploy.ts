@@ -93,12 +93,8 @@ export async function redeploy(options: RedeployOptions, signal: AbortSignal): P
     // Dropping streams lifts the hold, which would show the void ones: then only a new epoch helps.
     if (options.voidTables.size > 0) throw new AppError('SCHEMA_RELOADING', { cause: error });
     const isCutOff = signal.aborted || (isAppError(error) && error.definition.retry === 'retry');
-    if (
-      !isCutOff ||
-      !(await loadingStreams(holding, epoch)
-        .then((left) => isResumable(holding, left))
-        .catch(() => false))
-    ) {
+    const goesOn = async (): Promise<boolean> => isResumable(holding, await loadingStreams(holding, epoch));
+    if (!isCutOff || !(await goesOn().catch(() => false))) {
       follower.barriersUntil(undefined);
       await dropLoading(holding, epoch).catch(() => {});
     }

@@ -21,9 +21,11 @@ export class CopyLocks {
   async tryLock(table: SnapshotTable): Promise<boolean> {
     if (this.locked.has(table)) return true;
     const { session } = this;
-    await session.query('SAVEPOINT copy_lock');
     try {
-      await session.query(`LOCK TABLE ${table.from} IN ACCESS SHARE MODE NOWAIT`);
+      // Savepoints that nobody releases would lie within each other, one for every table. The lock outlives its own.
+      await session.query(
+        `SAVEPOINT copy_lock; LOCK TABLE ${table.from} IN ACCESS SHARE MODE NOWAIT; RELEASE SAVEPOINT copy_lock`,
+      );
     } catch (error) {
       if (sqlstateOf(error) !== SQLSTATE.lockNotAvailable) throw error;
       // The snapshot outlives the savepoint.
