@@ -1,7 +1,7 @@
 export type { CodedProblem } from './coded-problem.ts';
 export type { Json } from './json.ts';
 export { MIGRATIONS_FOLDER, migrate } from './migrate.ts';
-export { type Database, isDatabaseUnavailable, openDatabase } from './open-database.ts';
+export { type Database, openDatabase } from './open-database.ts';
 export { type ProjectChange, watchProjectChanges } from './project-changes.ts';
 export type {
   ClientAuthKeys,

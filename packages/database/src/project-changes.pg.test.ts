@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { freshDatabase, manualClock, query, waitFor } from '@sluice/testkit';
 import { expect, test } from 'vitest';
 import { migrate, openDatabase, type ProjectChange, watchProjectChanges } from './index.ts';
@@ -37,6 +38,7 @@ test('every change of a project reaches a listener, and a lost connection makes 
   await clock.advance(1_000);
   await waitFor(() => changes.length > 0, { what: 'the full read after it' });
   expect(changes[0]).toEqual({ kind: 'all' });
+  expect(getEventListeners(stop.signal, 'abort')).toHaveLength(1);
 
   stop.abort();
   await watching;

@@ -35,10 +35,11 @@ export async function watchProjectChanges(options: {
 async function listen(options: Parameters<typeof watchProjectChanges>[0]): Promise<void> {
   const { url, signal } = options;
   const client = new pg.Client({ connectionString: url, keepAlive: true, application_name: 'sluice project changes' });
+  const over = new AbortController();
   const ended = new Promise<void>((resolve, reject) => {
     client.on('error', reject);
     client.on('end', () => reject(new Error('the connection ended')));
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    signal.addEventListener('abort', () => resolve(), { signal: over.signal });
   });
   // The promise is awaited only once listening; an earlier failure reaches us through connect or query.
   ended.catch(() => undefined);
@@ -49,6 +50,7 @@ async function listen(options: Parameters<typeof watchProjectChanges>[0]): Promi
     options.onChange({ kind: 'all' });
     await ended;
   } finally {
+    over.abort();
     await client.end().catch(() => undefined);
   }
 }

@@ -1,6 +1,5 @@
 import {
   type Database,
-  isDatabaseUnavailable,
   type KeyEncryption,
   openDatabase,
   openFileKeys,
@@ -8,7 +7,7 @@ import {
   watchProjectChanges,
 } from '@sluice/database';
 import type { Clock, ProjectId } from '@sluice/domain';
-import { AppError } from '@sluice/errors';
+import { AppError, isAppError } from '@sluice/errors';
 import { createProjectDirectory, type ProjectDirectory } from './project-directory.ts';
 import { projectsToHold } from './projects-to-hold.ts';
 
@@ -77,7 +76,7 @@ async function notReady(database: Database): Promise<string | undefined> {
     await database.ping();
     return undefined;
   } catch (error) {
-    return isDatabaseUnavailable(error) ? 'the control database does not answer' : 'the control database fails';
+    return isAppError(error, 'API_UNAVAILABLE') ? 'the control database does not answer' : 'the control database fails';
   }
 }
 

@@ -54,7 +54,7 @@ export interface ClientAuth {
 
 /**
  * What other services read of the control plane's tables. Reads always answer what is stored now;
- * `onProjectChanged` says when to read again.
+ * `onProjectChanged` says when to read again. Each method may throw API_UNAVAILABLE, which is retryable.
  */
 export interface ProjectDirectory {
   /** Every project that is not deleted. */

@@ -44,9 +44,9 @@ export const controlPlaneCodes = defineCodes({
     status: 500,
   },
   API_UNAVAILABLE: {
-    what: 'The control plane cannot reach its database or queue.',
+    what: 'The control database or the queue of jobs does not answer.',
     who: 'operator',
-    how: 'Bring the database and the queue back; the request may be repeated then.',
+    how: 'Bring the database and the queue back; the request may be repeated then. Services that need them try again by themselves; clients keep their last checkpoint.',
     retry: 'retry',
     status: 503,
   },

@@ -1,5 +1,4 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
-import { isDatabaseUnavailable } from '@sluice/database';
 import { AppError, isAppError } from '@sluice/errors';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ControlPlaneEvents } from '../events.ts';
@@ -30,7 +29,6 @@ export class ProblemFilter implements ExceptionFilter {
 
   #appErrorFrom(thrown: unknown): AppError {
     if (isAppError(thrown)) return thrown;
-    if (isDatabaseUnavailable(thrown)) return new AppError('API_UNAVAILABLE', { cause: thrown });
     switch (statusOfFramework(thrown)) {
       case 400:
         return new AppError('API_REQUEST_INVALID', {
