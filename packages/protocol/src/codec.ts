@@ -29,6 +29,7 @@ const TAG = {
   token: 2,
   applied: 3,
   ping: 4,
+  upload: 5,
   welcome: 64,
   schema: 65,
   checkpoint: 66,
@@ -38,9 +39,13 @@ const TAG = {
   pong: 70,
   'token-expiring': 71,
   source: 72,
+  writes: 73,
+  'upload-result': 74,
 } as const;
 const SQLITE_TYPES = ['INTEGER', 'TEXT', 'BLOB', 'ANY'] as const;
 const SOURCE_STATES = ['live', 'loading', 'stalled', 'stopped'] as const;
+const WRITES_STATES = ['enabled', 'read-only', 'unavailable'] as const;
+const UPLOAD_RESULTS = ['recorded', 'retry', 'gap'] as const;
 const NAME_BYTES_MAX = 1024;
 
 export function encodeClientMessage(message: ClientMessage): Uint8Array<ArrayBuffer> {
@@ -69,6 +74,11 @@ export function encodeClientMessage(message: ClientMessage): Uint8Array<ArrayBuf
       break;
     case 'ping':
       out.u32(message.nonce);
+      break;
+    case 'upload':
+      out.varint(message.seq);
+      out.varint(message.refusalsKept);
+      out.blob(message.mutations);
       break;
   }
   return out.take();
@@ -102,6 +112,13 @@ function readClientMessage(input: ByteReader): ClientMessage {
       return { type: 'applied', epoch: readEpoch(input), lsn: readLsn(input) };
     case TAG.ping:
       return { type: 'ping', nonce: input.u32() };
+    case TAG.upload:
+      return {
+        type: 'upload',
+        seq: readSeq(input),
+        refusalsKept: input.varint(),
+        mutations: input.blob(LIMITS.uploadBytesMax),
+      };
     default:
       throw new MalformedBytesError('unknown client message');
   }
@@ -164,6 +181,16 @@ export function encodeServerMessage(message: ServerMessage): Uint8Array<ArrayBuf
       out.text(message.code);
       out.varint(message.rowsDone);
       out.varint(message.rowsEstimate);
+      break;
+    case 'writes':
+      out.u8(WRITES_STATES.indexOf(message.state));
+      out.text(message.code);
+      break;
+    case 'upload-result':
+      out.varint(message.seq);
+      out.u8(UPLOAD_RESULTS.indexOf(message.result));
+      out.text(message.code);
+      out.varint(message.expected);
       break;
   }
   // A chunk's writer has the right size already, and a chunk may be megabytes.
@@ -236,6 +263,16 @@ function readServerMessage(input: ByteReader): ServerMessage {
         code: input.text(),
         rowsDone: input.varint(),
         rowsEstimate: input.varint(),
+      };
+    case TAG.writes:
+      return { type: 'writes', state: pick(WRITES_STATES, input.u8()), code: input.text() };
+    case TAG['upload-result']:
+      return {
+        type: 'upload-result',
+        seq: readSeq(input),
+        result: pick(UPLOAD_RESULTS, input.u8()),
+        code: input.text(),
+        expected: input.varint(),
       };
     default:
       throw new MalformedBytesError('unknown server message');
@@ -319,6 +356,11 @@ function readMany<T>(input: ByteReader, itemBytesMin: number, read: () => T): T[
   const count = input.varint();
   if (count * itemBytesMin > input.remaining) throw new MalformedBytesError('impossible count');
   return Array.from({ length: count }, read);
+}
+function readSeq(input: ByteReader): number {
+  const seq = input.varint();
+  if (seq === 0) throw new MalformedBytesError('a sequence number begins with 1');
+  return seq;
 }
 function readFlag(input: ByteReader): boolean {
   const flag = input.u8();

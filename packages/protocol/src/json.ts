@@ -16,7 +16,7 @@ import { type ClientMessage, LIMITS, type ServerMessage } from './messages.ts';
 /**
  * The JSON form of the protocol, for debugging: the same messages in the same order, one JSON object each. LSNs are text
  * as Postgres writes them, checksums 16 hex digits. A chunk that is not deflated shows its ops decoded; integers outside
- * JavaScript's safe range are `{"$int": "…"}`, blobs `{"$blob": "<hex>"}`, floats that JSON lacks `{"$float": "…"}`.
+ * JavaScript's safe range are `{"$int": "…"}`, blobs `{"$blob": "<hex>"}`, floats that JSON lacks `{"$float": "…"}`. An upload's mutations are the hex of their payload.
  */
 export function jsonFromServerMessage(message: ServerMessage): string {
   switch (message.type) {
@@ -87,6 +87,13 @@ function readMessage(fields: Fields): ClientMessage {
       return { type, ...readCheckpoint(fields) };
     case 'ping':
       return { type, nonce: fields.integer('nonce', 0, 0xffffffff) };
+    case 'upload':
+      return {
+        type,
+        seq: fields.integer('seq', 1, Number.MAX_SAFE_INTEGER),
+        refusalsKept: fields.integer('refusalsKept', 0, Number.MAX_SAFE_INTEGER),
+        mutations: parseHex(fields.text('mutations', 2 * LIMITS.uploadBytesMax)),
+      };
     default:
       throw new MalformedBytesError('unknown client message');
   }

@@ -2,7 +2,7 @@ import type { BucketId, Epoch, Lsn, StreamNo } from '@sluice/domain';
 import type { ChunkCodec } from './chunk.ts';
 
 /** Raised when any byte of the protocol changes meaning; docs/protocol.md describes the same version. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** WebSocket sub-protocols: binary frames, or the same messages as JSON text for debugging. */
 export const SUBPROTOCOL_BINARY = 'sluice.v1';
 export const SUBPROTOCOL_JSON = 'sluice.v1.json';
@@ -14,6 +14,11 @@ export const LIMITS = {
   serverMessageBytesMax: 5 * 1024 * 1024,
   bucketsMax: 1000,
   authenticateWithinMs: 5000,
+  /** Payload of one upload: one local transaction. */
+  uploadBytesMax: 192 * 1024,
+  uploadMutationsMax: 5000,
+  /** Uploads that a client may have sent and not heard of. */
+  uploadsUnansweredMax: 16,
 } as const;
 
 export interface ColumnSchema {
@@ -50,7 +55,20 @@ export type ClientMessage =
   | { readonly type: 'token'; readonly token: string }
   /** The checkpoint is applied and durable on the client. */
   | { readonly type: 'applied'; readonly epoch: Epoch; readonly lsn: Lsn }
-  | { readonly type: 'ping'; readonly nonce: number };
+  | { readonly type: 'ping'; readonly nonce: number }
+  /**
+   * One local transaction. Sent after `writes` said `enabled`, in order of `seq`, and again with every connection until it is settled:
+   * the rows of `sluice_client` say how far they are (L15).
+   */
+  | {
+      readonly type: 'upload';
+      /** 1 for the first transaction of this client, then without gaps. */
+      readonly seq: number;
+      /** Refusals up to this number are kept by the client; the server forgets them. 0 for none. */
+      readonly refusalsKept: number;
+      /** `encodeMutations`. */
+      readonly mutations: Uint8Array;
+    };
 
 export interface BucketAnnouncement {
   /** Number that the messages of this connection use for the bucket. */
@@ -116,4 +134,18 @@ export type ServerMessage =
       readonly code: string;
       readonly rowsDone: number;
       readonly rowsEstimate: number;
+    }
+  /** Whether uploads are taken: after `welcome`, and whenever it changes. `code` says why they are not. */
+  | { readonly type: 'writes'; readonly state: 'enabled' | 'read-only' | 'unavailable'; readonly code: string }
+  /**
+   * What became of an upload. `recorded`: its record is committed at the source, now or by an earlier attempt; whether it was
+   * applied or refused arrives with a checkpoint. `retry`: nothing happened, send it again. `gap`: uploads from `expected` on
+   * are missing.
+   */
+  | {
+      readonly type: 'upload-result';
+      readonly seq: number;
+      readonly result: 'recorded' | 'retry' | 'gap';
+      readonly code: string;
+      readonly expected: number;
     };

@@ -1,6 +1,7 @@
-import { type BucketId, ByteWriter, type Epoch, type Lsn, type StreamNo, writeCell } from '@sluice/domain';
+import { type BucketId, ByteWriter, type CellValue, type Epoch, type Lsn, type StreamNo, writeCell } from '@sluice/domain';
 import { appendOp, CODEC_DEFLATE_RAW, CODEC_STORED, OP_PUT, OP_REMOVE } from './chunk.ts';
 import type { ClientMessage, ServerMessage } from './messages.ts';
+import { encodeMutations } from './mutations.ts';
 
 const bucketA = '000102030405060708090a0b0c0d0e0f' as BucketId;
 const bucketB = 'ffeeddccbbaa99887766554433221100' as BucketId;
@@ -16,6 +17,25 @@ export function samplePayload(): Uint8Array {
   const out = new ByteWriter(128);
   appendOp(out, OP_PUT, row.bytes, 0, row.length);
   appendOp(out, OP_REMOVE, key.bytes, 0, key.length);
+  return out.take();
+}
+
+/** One mutation of each kind. */
+export function sampleMutations(): Uint8Array {
+  const one = cells(1);
+  const changed = { column: 'body', value: cells('new'), previous: cells('old') };
+  const added = { column: 'ratio', value: cells(1.5), previous: undefined };
+  const removed = { column: 'body', value: undefined, previous: cells(null) };
+  return encodeMutations([
+    { kind: 'insert', table: 'docs', key: one, keyCells: 1, columns: [added] },
+    { kind: 'update', table: 'docs', key: one, keyCells: 1, columns: [changed] },
+    { kind: 'delete', table: 'links', key: cells('a', 2n ** 60n), keyCells: 2, columns: [removed] },
+    { kind: 'upsert', table: 'docs', key: one, keyCells: 1, columns: [changed, added] },
+  ]);
+}
+function cells(...values: readonly CellValue[]): Uint8Array {
+  const out = new ByteWriter(32);
+  for (const value of values) writeCell(out, value);
   return out.take();
 }
 
@@ -42,6 +62,7 @@ export const clientSamples: readonly ClientMessage[] = [
   { type: 'token', token: 'd.e.f' },
   { type: 'applied', epoch, lsn },
   { type: 'ping', nonce: 0xfffffffe },
+  { type: 'upload', seq: 300, refusalsKept: 2, mutations: sampleMutations() },
 ];
 
 export const serverSamples: readonly ServerMessage[] = [
@@ -101,4 +122,8 @@ export const serverSamples: readonly ServerMessage[] = [
   { type: 'token-expiring', inMs: 60_000 },
   { type: 'source', state: 'loading', code: '', rowsDone: 10, rowsEstimate: 100 },
   { type: 'source', state: 'stopped', code: 'SCHEMA_CHANGED', rowsDone: 0, rowsEstimate: 0 },
+  { type: 'writes', state: 'read-only', code: 'WRITES_NOT_SET' },
+  { type: 'writes', state: 'enabled', code: '' },
+  { type: 'upload-result', seq: 300, result: 'recorded', code: '', expected: 0 },
+  { type: 'upload-result', seq: 7, result: 'gap', code: 'UPLOAD_GAP', expected: 5 },
 ];
