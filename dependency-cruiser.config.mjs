@@ -18,7 +18,7 @@ const layers = [
     'membership',
     'source-steps',
   ],
-  ['project-directory'],
+  ['project-directory', 'source-connection'],
 ];
 /** The rooms that decide and do nothing else: bytes, rows and rules in, values out. */
 const pure = ['domain', 'errors', 'pg-values', 'protocol', 'pgoutput', 'sync-rules'];

@@ -6,6 +6,7 @@ import { queueCodes } from './codes/queue.ts';
 import { rulesCodes } from './codes/rules.ts';
 import { sourceCodes } from './codes/source.ts';
 import { storeCodes } from './codes/store.ts';
+import { writerCodes } from './codes/writer.ts';
 
 /** Every stable code, by the room that raises it. `docs/errors.md` is generated from this. */
 export const codesByRoom = {
@@ -14,6 +15,7 @@ export const codesByRoom = {
   store: storeCodes,
   queue: queueCodes,
   gateway: gatewayCodes,
+  writer: writerCodes,
   client: clientCodes,
   'control-plane': controlPlaneCodes,
 } as const;

@@ -74,7 +74,7 @@ interface Selected {
 
 function compileTable(raw: RawStream, query: Query, scope: Scope, sink: DiagnosticSink): ClientTable | undefined {
   const name = raw.table?.name ?? scope.table.name;
-  const problem = clientNameProblem(name);
+  const problem = raw.isOurs ? undefined : clientNameProblem(name);
   if (problem !== undefined) {
     return sink.refuse(query.from.span, {
       code: 'RULES_NAME_INVALID',

@@ -15,3 +15,4 @@ export {
 } from './resolve-claims.ts';
 export { canTellOldRows, type IdentityLike, keepsRowStates, type RowIdentity, rowIdentityOf } from './row-identity.ts';
 export type { RelationLike, RelationMismatch, TupleSlotsLike } from './tuple.ts';
+export { WRITES_TABLES_SQL } from './writes-tables.ts';

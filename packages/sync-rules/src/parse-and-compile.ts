@@ -1,10 +1,12 @@
 import { canonicalJson } from './canonical-json.ts';
 import { compileStream, sqliteName } from './compile-stream.ts';
+import { compileWrites, hasWritesTables } from './compile-writes.ts';
 import { DiagnosticSink } from './diagnostics.ts';
 import { parseQuery } from './parse-query.ts';
 import type { Catalog, CompiledRules, Diagnostic, SourceTable, StreamPlan } from './plan.ts';
 import { quoted } from './resolve-names.ts';
 import { parseRulesFile, type RawStream } from './rules-file.ts';
+import { writesStreams } from './writes-tables.ts';
 
 export type CompileResult =
   | { readonly kind: 'ok'; readonly rules: CompiledRules; readonly warnings: readonly Diagnostic[] }
@@ -17,20 +19,42 @@ export type CompileResult =
 export async function parseAndCompile(yamlText: string, catalog: Catalog): Promise<CompileResult> {
   const text = yamlText.startsWith('\uFEFF') ? yamlText.slice(1) : yamlText;
   const sink = new DiagnosticSink(text);
-  const compiled: { raw: RawStream; plan: StreamPlan }[] = [];
-  for (const raw of parseRulesFile(text, sink)) {
+  const raw = parseRulesFile(text, sink);
+  const own = await compileStreams(raw.streams, catalog, sink);
+  refuseTableConflicts(own, sink);
+  const streams = own.map(({ plan }) => plan);
+  const isComplete = own.length === raw.streams.length;
+  const writes = raw.writes && compileWrites({ writes: raw.writes, streams, isComplete, catalog }, sink);
+  if (raw.writes && hasWritesTables(raw.writes, catalog, sink)) {
+    const added = await compileStreams(writesStreams(raw.writes.span), catalog, sink);
+    streams.push(...added.map(({ plan }) => plan));
+  }
+  if (sink.hasErrors) return { kind: 'invalid', diagnostics: sink.errors };
+  const rules = { streams, tables: tablesOf(streams), ...(writes ? { writes } : {}) };
+  return { kind: 'ok', rules, warnings: sink.warnings };
+}
+
+interface CompiledStream {
+  readonly raw: RawStream;
+  readonly plan: StreamPlan;
+}
+
+async function compileStreams(
+  streams: readonly RawStream[],
+  catalog: Catalog,
+  sink: DiagnosticSink,
+): Promise<CompiledStream[]> {
+  const compiled: CompiledStream[] = [];
+  for (const raw of streams) {
     const query = await parseQuery(raw.query, sink);
     const plan = query && compileStream(raw, query, catalog, sink);
     if (plan) compiled.push({ raw, plan });
   }
-  refuseTableConflicts(compiled, sink);
-  if (sink.hasErrors) return { kind: 'invalid', diagnostics: sink.errors };
-  const streams = compiled.map(({ plan }) => plan);
-  return { kind: 'ok', rules: { streams, tables: tablesOf(streams) }, warnings: sink.warnings };
+  return compiled;
 }
 
 /** L12: a row that several streams hold is stored once, so they must agree on what it is. */
-function refuseTableConflicts(compiled: readonly { raw: RawStream; plan: StreamPlan }[], sink: DiagnosticSink): void {
+function refuseTableConflicts(compiled: readonly CompiledStream[], sink: DiagnosticSink): void {
   const firstByTable = new Map<string, StreamPlan>();
   for (const { raw, plan } of compiled) {
     const first = firstByTable.get(sqliteName(plan.table.name));

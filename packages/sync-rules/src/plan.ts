@@ -111,6 +111,28 @@ export interface CompiledRules {
   readonly streams: readonly StreamPlan[];
   /** Every table that the streams read, without duplicates, in a stable order: what the publication must hold. */
   readonly tables: readonly SourceTable[];
+  /** What clients may write; absent when all is read-only. */
+  readonly writes?: WritesPlan;
+}
+
+/**
+ * What becomes of a write when the row at the source is no longer what the client saw. `merge`: the columns that it changed
+ * are set. `reject-if-stale`: refused when one of them has changed meanwhile. `server-wins`: then it is skipped instead.
+ * `insert-only`: rows are added, never changed.
+ */
+export const WRITE_POLICIES = ['merge', 'reject-if-stale', 'server-wins', 'insert-only'] as const;
+export type WritePolicy = (typeof WRITE_POLICIES)[number];
+
+export interface WritesPlan {
+  /** The role that the writer takes on for the statements of a client. */
+  readonly role: string;
+  readonly tables: readonly WritableTable[];
+}
+export interface WritableTable {
+  /** As streams feed it: key columns first. Columns that no stream selects cannot be written. */
+  readonly table: ClientTable;
+  readonly source: SourceTable;
+  readonly policy: WritePolicy;
 }
 
 /** The part of a source's catalog that the compiler checks against. */

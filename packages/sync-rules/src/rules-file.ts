@@ -1,6 +1,8 @@
 import { isMap, isScalar, Lexer, type Node, type Pair, parseDocument, type Scalar, type YAMLMap } from 'yaml';
 import type { DiagnosticSink, Span } from './diagnostics.ts';
 import { LIMITS } from './limits.ts';
+import { nearestName } from './nearest-name.ts';
+import { WRITE_POLICIES, type WritePolicy } from './plan.ts';
 import { fileOffsetsOf, QueryText, type ScalarStyle } from './query-text.ts';
 
 /** One entry of `streams`, its names checked and its query not yet parsed. */
@@ -9,15 +11,34 @@ export interface RawStream {
   readonly nameSpan: Span;
   readonly query: QueryText;
   readonly table: { readonly name: string; readonly span: Span } | undefined;
+  /** Added by the compiler, so that its names may begin with `sluice_`. */
+  readonly isOurs: boolean;
+}
+
+/** The key `writes`, its policies checked and its tables not yet looked for. */
+export interface RawWrites {
+  readonly span: Span;
+  readonly role: string;
+  readonly tables: readonly RawWritableTable[];
+}
+export interface RawWritableTable {
+  readonly name: string;
+  readonly span: Span;
+  readonly policy: WritePolicy;
+}
+
+export interface RawRules {
+  readonly streams: readonly RawStream[];
+  readonly writes: RawWrites | undefined;
 }
 
 /**
  * Reads the YAML of a rules file. Everything that is not a plain map or text is refused before the document is
  * composed, so aliases cannot multiply and nesting cannot exhaust the stack.
- * @returns the streams that are well formed; problems go to the sink
+ * @returns what is well formed; problems go to the sink
  */
-export function parseRulesFile(text: string, sink: DiagnosticSink): readonly RawStream[] {
-  if (!withinLimits(text, sink) || !isPlainYaml(text, sink)) return [];
+export function parseRulesFile(text: string, sink: DiagnosticSink): RawRules {
+  if (!withinLimits(text, sink) || !isPlainYaml(text, sink)) return NOTHING;
   const document = parseDocument(text, {
     // Every scalar stays the text that was written: a stream may be called `no`.
     schema: 'failsafe',
@@ -35,8 +56,10 @@ export function parseRulesFile(text: string, sink: DiagnosticSink): readonly Raw
       },
     );
   }
-  return sink.hasErrors ? [] : readRoot(text, document.contents, sink);
+  return sink.hasErrors ? NOTHING : readRoot(text, document.contents, sink);
 }
+
+const NOTHING: RawRules = { streams: [], writes: undefined };
 
 /** Control characters but for blanks, and halves of surrogate pairs: SQL would end at a NUL. */
 const UNPRINTABLE = /[^\P{Cc}\t\n\r]|\p{Surrogate}/u;
@@ -133,16 +156,16 @@ interface Entry {
   readonly value: Node | null;
 }
 
-function readRoot(text: string, contents: Node | null, sink: DiagnosticSink): readonly RawStream[] {
+function readRoot(text: string, contents: Node | null, sink: DiagnosticSink): RawRules {
   if (!isMap(contents)) {
     sink.refuse(spanOf(contents) ?? { start: 0, end: 0 }, {
       code: 'RULES_SHAPE_INVALID',
-      message: 'A rules file is a map with the keys `version` and `streams`.',
+      message: 'A rules file is a map with the keys `version`, `streams` and, if wanted, `writes`.',
       hint: 'Begin with `version: 1`, then `streams:` and under it one entry a stream.',
     });
-    return [];
+    return NOTHING;
   }
-  const entries = entriesOf(contents, ['version', 'streams'], 'a rules file', sink);
+  const entries = entriesOf(contents, ['version', 'streams', 'writes'], 'a rules file', sink);
   const version = entries.get('version');
   if (!version) missing(contents, 'version', '`version: 1` says which edition of the rules language this is.', sink);
   else if (!isScalar(version.value) || version.value.value !== '1') {
@@ -152,12 +175,13 @@ function readRoot(text: string, contents: Node | null, sink: DiagnosticSink): re
       hint: 'Write `version: 1`.',
     });
   }
+  const writes = entries.get('writes');
   const streams = entries.get('streams');
-  if (!streams) {
-    missing(contents, 'streams', 'Add `streams:` and under it one entry a stream.', sink);
-    return [];
-  }
-  return readStreams(text, streams, sink);
+  if (!streams) missing(contents, 'streams', 'Add `streams:` and under it one entry a stream.', sink);
+  return {
+    streams: streams ? readStreams(text, streams, sink) : [],
+    writes: writes && readWrites(writes, sink),
+  };
 }
 
 function readStreams(text: string, streams: Entry, sink: DiagnosticSink): readonly RawStream[] {
@@ -188,6 +212,13 @@ function readStreams(text: string, streams: Entry, sink: DiagnosticSink): readon
 const STREAM_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,62}$/;
 
 function readStream(text: string, entry: Entry, sink: DiagnosticSink): RawStream | undefined {
+  if (/^sluice_/i.test(entry.key)) {
+    return sink.refuse(entry.keySpan, {
+      code: 'RULES_NAME_INVALID',
+      message: 'Stream names that begin with `sluice_` are reserved.',
+      hint: 'Rename the stream.',
+    });
+  }
   if (!STREAM_NAME.test(entry.key)) {
     return sink.refuse(entry.keySpan, {
       code: 'RULES_NAME_INVALID',
@@ -210,7 +241,78 @@ function readStream(text: string, entry: Entry, sink: DiagnosticSink): RawStream
   const table = tableEntry ? readTableName(tableEntry, sink) : undefined;
   if (!scalar || (tableEntry && !table)) return undefined;
   const queryText = readQuery(text, query, scalar, sink);
-  return queryText && { name: entry.key, nameSpan: entry.keySpan, query: queryText, table };
+  return queryText && { name: entry.key, nameSpan: entry.keySpan, query: queryText, table, isOurs: false };
+}
+
+function readWrites(entry: Entry, sink: DiagnosticSink): RawWrites | undefined {
+  if (!isMap(entry.value)) {
+    return sink.refuse(spanOf(entry.value) ?? entry.keySpan, {
+      code: 'RULES_SHAPE_INVALID',
+      message: '`writes` must be a map with the keys `role` and `tables`.',
+      hint: 'Write `role:` with the role that writes are made as, and `tables:` with the tables that may be written.',
+    });
+  }
+  const keys = entriesOf(entry.value, ['role', 'tables'], '`writes`', sink);
+  const roleEntry = keys.get('role');
+  const tablesEntry = keys.get('tables');
+  if (!roleEntry) missing(entry.value, 'role', 'Write `role:` and the role that writes are made as.', sink);
+  if (!tablesEntry)
+    missing(entry.value, 'tables', 'Write `tables:` and under it the tables that may be written.', sink);
+  const role = roleEntry && readRole(roleEntry, sink);
+  const tables = tablesEntry && readWritableTables(tablesEntry, sink);
+  return role === undefined || !tables ? undefined : { span: entry.keySpan, role, tables };
+}
+
+function readRole(entry: Entry, sink: DiagnosticSink): string | undefined {
+  const scalar = textOf(entry, sink);
+  if (!scalar) return undefined;
+  const bytes = new TextEncoder().encode(scalar.value).length;
+  const isName = bytes > 0 && bytes <= LIMITS.nameBytesMax && !/\p{Cc}/u.test(scalar.value);
+  // Postgres reserves the word: SET ROLE NONE gives a role back.
+  if (isName && scalar.value.toLowerCase() !== 'none') return scalar.value;
+  return sink.refuse(spanOf(scalar) ?? entry.keySpan, {
+    code: 'RULES_NAME_INVALID',
+    message: 'This cannot be the name of a role.',
+    hint: 'Write the name of a role of the source that is under row-level security, as `pg_roles` shows it.',
+  });
+}
+
+function readWritableTables(entry: Entry, sink: DiagnosticSink): readonly RawWritableTable[] | undefined {
+  if (!isMap(entry.value) || entry.value.items.length === 0) {
+    return sink.refuse(spanOf(entry.value) ?? entry.keySpan, {
+      code: 'RULES_SHAPE_INVALID',
+      message: '`tables` must be a map with at least one table.',
+      hint: 'Under `tables:` write `<client table>: { policy: merge }`, or remove `writes`.',
+    });
+  }
+  const tables: RawWritableTable[] = [];
+  for (const table of entriesOf(entry.value, undefined, '`tables`', sink).values()) {
+    const policy = readPolicy(table, sink);
+    if (policy) tables.push({ name: table.key, span: table.keySpan, policy });
+  }
+  return tables;
+}
+
+function readPolicy(table: Entry, sink: DiagnosticSink): WritePolicy | undefined {
+  if (!isMap(table.value)) {
+    return sink.refuse(spanOf(table.value) ?? table.keySpan, {
+      code: 'RULES_SHAPE_INVALID',
+      message: `\`${printable(table.key)}\` must be a map.`,
+      hint: 'Write `{ policy: merge }`, or `{}` for the same.',
+    });
+  }
+  const entry = entriesOf(table.value, ['policy'], 'a writable table', sink).get('policy');
+  if (!entry) return 'merge';
+  const scalar = textOf(entry, sink);
+  if (!scalar) return undefined;
+  const policy = WRITE_POLICIES.find((name) => name === scalar.value);
+  if (policy) return policy;
+  const near = nearestName(scalar.value, WRITE_POLICIES);
+  return sink.refuse(spanOf(scalar) ?? entry.keySpan, {
+    code: 'RULES_WRITES_POLICY_UNKNOWN',
+    message: `\`${printable(scalar.value)}\` is not a policy.`,
+    hint: near === undefined ? `The policies are ${WRITE_POLICIES.join(', ')}.` : `Did you mean \`${near}\`?`,
+  });
 }
 
 function readQuery(text: string, entry: Entry, scalar: Scalar<string>, sink: DiagnosticSink): QueryText | undefined {
@@ -268,7 +370,7 @@ function entriesOf(
       sink.refuse(keySpan, {
         code: 'RULES_SHAPE_INVALID',
         message: key === undefined ? 'A key must be text.' : `\`${printable(key)}\` is not a key of ${where}.`,
-        hint: known ? `The keys are ${known.map((name) => `\`${name}\``).join(' and ')}.` : 'Write a stream name.',
+        hint: known ? `${known.length === 1 ? 'The key is' : 'The keys are'} ${listed(known)}.` : 'Write a name.',
       });
     } else if (entries.has(key)) {
       sink.refuse(keySpan, {
@@ -313,6 +415,11 @@ function styleOf(scalar: Scalar): ScalarStyle {
   if (scalar.type === 'BLOCK_LITERAL' || scalar.type === 'BLOCK_FOLDED') return 'block';
   if (scalar.type === 'QUOTE_SINGLE') return 'single-quoted';
   return scalar.type === 'QUOTE_DOUBLE' ? 'double-quoted' : 'plain';
+}
+
+function listed(keys: readonly string[]): string {
+  const names = keys.map((key) => `\`${key}\``);
+  return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`;
 }
 
 function printable(text: string): string {

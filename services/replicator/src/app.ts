@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { delay, type ProjectId } from '@sluice/domain';
+import type { SourceConnection } from '@sluice/source-connection';
 import type { Catalog, CompiledRules, SourceTable } from '@sluice/sync-rules';
 import { type Logger, systemRandom } from '@sluice/telemetry';
 import type { AuditReport } from './audit.ts';
@@ -9,7 +10,6 @@ import { createReplicatorEvents } from './events.ts';
 import { ProjectRunner } from './project-runner.ts';
 import { releaseSource } from './release.ts';
 import { readCatalog } from './source/catalog.ts';
-import type { SourceConnection } from './source/connection.ts';
 import { type CheckResult, preflight } from './source/preflight.ts';
 import { DEFAULT_TUNING, type Tuning } from './tuning.ts';
 

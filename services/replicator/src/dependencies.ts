@@ -1,9 +1,9 @@
 import type { BucketStore } from '@sluice/bucket-store';
 import type { Clock, ProjectId } from '@sluice/domain';
 import type { OpQueue, WakeUps } from '@sluice/op-queue';
+import type { SourceConnection } from '@sluice/source-connection';
 import type { Catalog, CompiledRules } from '@sluice/sync-rules';
 import type { ReplicatorEvents } from './events.ts';
-import type { SourceConnection } from './source/connection.ts';
 import type { Tuning } from './tuning.ts';
 
 /** What every part of the replicator is handed. */

@@ -1,13 +1,14 @@
 import type { EpochRecord, SourceRecord, StreamRecord } from '@sluice/bucket-store';
 import { barrierAt, type Lsn, lsnFromBigint } from '@sluice/domain';
 import { AppError, assert } from '@sluice/errors';
+import type { SourceConnection } from '@sluice/source-connection';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import type { DeployJob } from './deploy-jobs.ts';
 import type { Holding } from './holding.ts';
 import { tablesOfPlans } from './schema/plan-tables.ts';
 import { firstMisfit } from './schema/relation-fit.ts';
 import { readCatalog } from './source/catalog.ts';
-import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
+import { openSession, type SourceSession } from './source/connection.ts';
 import { identifySystem } from './source/identity.ts';
 import { isOwnName, type SourceNames, sourceNames } from './source/names.ts';
 import { preflight, preflightError } from './source/preflight.ts';

@@ -10,6 +10,7 @@ import {
 } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import type { RelationMessage } from '@sluice/pgoutput';
+import type { SourceConnection } from '@sluice/source-connection';
 import type { SourceTable, StreamPlan } from '@sluice/sync-rules';
 import { ACTIVATION, type AssembledFrame } from './assemble/assembler.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -20,7 +21,7 @@ import { type StartPoint, startPointOf } from './progress/start-point.ts';
 import { runTogether } from './run-together.ts';
 import { StreamBook } from './schema/stream-book.ts';
 import { type Resharding, ShardedPublisher } from './sharded-publisher.ts';
-import { openSession, type SourceConnection, type SourceSession } from './source/connection.ts';
+import { openSession, type SourceSession } from './source/connection.ts';
 import { emitMessage, HEARTBEAT } from './source/heartbeat.ts';
 import { quoteTable, tableKey } from './source/quote.ts';
 import { readServerFacts } from './source/server-facts.ts';

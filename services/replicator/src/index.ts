@@ -1,7 +1,7 @@
+export { type SourceConnection, sourceConnectionFromUrl } from '@sluice/source-connection';
 export { createReplicator, type Deployment, type Replicator, type ReplicatorOptions } from './app.ts';
 export { type AuditReport, auditFindings } from './audit.ts';
 export type { DeployProgress } from './deploy-jobs.ts';
-export { type SourceConnection, sourceConnectionFromUrl } from './source/connection.ts';
 export type { CheckResult } from './source/preflight.ts';
 export { sourceOf } from './source-of.ts';
 export type { Tuning } from './tuning.ts';

@@ -1,10 +1,11 @@
 import type { EpochRecord } from '@sluice/bucket-store';
 import { type Clock, delay, type Lsn, lsnFromBigint, type ProjectId, parseLsn } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
+import type { SourceConnection } from '@sluice/source-connection';
 import type { SourceTable } from '@sluice/sync-rules';
 import type { Dependencies } from './dependencies.ts';
 import type { StartPoint } from './progress/start-point.ts';
-import type { SourceConnection, SourceSession } from './source/connection.ts';
+import type { SourceSession } from './source/connection.ts';
 import { identifySystem, timelineSwitch } from './source/identity.ts';
 import { readPublication } from './source/publication.ts';
 import { tableKey } from './source/quote.ts';

@@ -2,12 +2,12 @@ import type { BucketStore } from '@sluice/bucket-store';
 import type { ProjectId } from '@sluice/domain';
 import type { Held, Keeper } from '@sluice/membership';
 import type { ProjectDirectory } from '@sluice/project-directory';
+import type { SourceConnection } from '@sluice/source-connection';
 import type { StepHands } from '@sluice/source-steps';
 import type { CompiledRules, SourceTable } from '@sluice/sync-rules';
 import { type AuditReport, auditFindings } from './audit.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
 import type { readCatalog } from './source/catalog.ts';
-import type { SourceConnection } from './source/connection.ts';
 import type { CheckResult } from './source/preflight.ts';
 import { sourceOf } from './source-of.ts';
 

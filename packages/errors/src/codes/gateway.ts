@@ -44,6 +44,13 @@ const protocolCodes = defineCodes({
     retry: 'give-up',
     close: 1002,
   },
+  PROTOCOL_CLIENT_ID: {
+    what: 'The client uploads under a client id that is not a UUID.',
+    who: 'app',
+    how: 'Make a random UUID with each new local database, and say it in hello.',
+    retry: 'give-up',
+    close: 1002,
+  },
   PROTOCOL_FLOOD: {
     what: 'The client sent more messages than a session may.',
     who: 'app',

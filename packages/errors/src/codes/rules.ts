@@ -25,7 +25,7 @@ const fileCodes = defineCodes({
   RULES_SHAPE_INVALID: {
     what: 'A key of the rules file is unknown, missing, repeated or of the wrong kind.',
     who: 'tenant',
-    how: 'A rules file has `version: 1` and `streams`; a stream has `query` and, if wanted, `table`.',
+    how: 'A rules file has `version: 1`, `streams` and, if wanted, `writes`; a stream has `query` and, if wanted, `table`; `writes` has `role` and `tables`.',
     retry: 'wait',
     status: 422,
   },
@@ -199,5 +199,29 @@ const conditionCodes = defineCodes({
   },
 });
 
+const writesCodes = defineCodes({
+  RULES_WRITES_TABLES_MISSING: {
+    what: 'The rules let clients write, and the source lacks the tables in which writes are recorded.',
+    who: 'tenant',
+    how: 'Run the SQL that the diagnostic shows at the source, as an owner of the database, then deploy again.',
+    retry: 'wait',
+    status: 422,
+  },
+  RULES_WRITES_TABLE_UNKNOWN: {
+    what: 'The rules let clients write a table that no stream feeds.',
+    who: 'tenant',
+    how: 'Name a table of the clients, as a stream’s `table:` or FROM gives it, or add a stream of it.',
+    retry: 'wait',
+    status: 422,
+  },
+  RULES_WRITES_POLICY_UNKNOWN: {
+    what: 'A writable table has a policy that there is not.',
+    who: 'tenant',
+    how: 'Write merge, reject-if-stale, server-wins or insert-only.',
+    retry: 'wait',
+    status: 422,
+  },
+});
+
 /** Compiling and resolving sync rules. */
-export const rulesCodes = { ...fileCodes, ...queryCodes, ...conditionCodes };
+export const rulesCodes = { ...fileCodes, ...queryCodes, ...conditionCodes, ...writesCodes };

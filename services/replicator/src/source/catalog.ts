@@ -1,5 +1,6 @@
+import type { SourceConnection } from '@sluice/source-connection';
 import type { Catalog, CatalogColumn, CatalogTable, SourceTable } from '@sluice/sync-rules';
-import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import { openSession, type SourceSession } from './connection.ts';
 
 /** More columns than this and the catalog is refused rather than held in memory. */
 const columnsMax = 500_000;

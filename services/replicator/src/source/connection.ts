@@ -1,69 +1,21 @@
-import type { ConnectionOptions } from 'node:tls';
-import { Secret } from '@sluice/config';
-import { PINNED_SETTINGS_OPTIONS } from '@sluice/pg-values';
+import { PINNED_SETTINGS } from '@sluice/pg-values';
+import { clientConfig, connectError, type SourceConnection, sourceError } from '@sluice/source-connection';
 import { Client, type ClientConfig } from 'pg';
-import { connectError, sourceError } from './source-error.ts';
-
-/** How to reach one customer's Postgres: parsed and judged where it was entered, used here as it is. */
-export interface SourceConnection {
-  readonly host: string;
-  readonly port: number;
-  readonly database: string;
-  readonly user: string;
-  readonly password: Secret;
-  /** `ca` is a PEM text; without one the system's authorities count. The host name is always verified. */
-  readonly tls: { readonly kind: 'off' } | { readonly kind: 'verify-full'; readonly ca: string | undefined };
-}
-
-/** Takes a `postgres://` URL apart, without TLS: for servers of our own on this machine. @throws TypeError */
-export function sourceConnectionFromUrl(url: string): SourceConnection {
-  const parsed = new URL(url);
-  return {
-    host: decodeURIComponent(parsed.hostname),
-    port: parsed.port === '' ? 5432 : Number(parsed.port),
-    database: decodeURIComponent(parsed.pathname.slice(1)),
-    user: decodeURIComponent(parsed.username),
-    password: new Secret(decodeURIComponent(parsed.password)),
-    tls: { kind: 'off' },
-  };
-}
 
 /** What a role or database may have set and would break us: a copy cut short, rows hidden, a publication refused. */
-const SESSION_OPTIONS = [
-  'row_security=off',
-  'statement_timeout=0',
-  'lock_timeout=0',
-  'idle_in_transaction_session_timeout=0',
-  'default_transaction_read_only=off',
-  'default_transaction_isolation=read\\ committed',
-]
-  .map((setting) => `-c ${setting}`)
-  .join(' ');
+const SESSION_SETTINGS = {
+  ...PINNED_SETTINGS,
+  row_security: 'off',
+  statement_timeout: '0',
+  lock_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  default_transaction_read_only: 'off',
+  default_transaction_isolation: 'read\\ committed',
+} as const;
 
-const connectTimeoutMs = 10_000;
-
-/** Everything is given, so that neither the environment nor a service file of this machine adds to it. */
-export function clientConfig(connection: SourceConnection): ClientConfig {
-  const ssl: ConnectionOptions | false =
-    connection.tls.kind === 'off'
-      ? false
-      : {
-          rejectUnauthorized: true,
-          servername: connection.host,
-          ...(connection.tls.ca === undefined ? {} : { ca: connection.tls.ca }),
-        };
-  return {
-    host: connection.host,
-    port: connection.port,
-    database: connection.database,
-    user: connection.user,
-    password: () => connection.password.reveal(),
-    ssl,
-    options: `${PINNED_SETTINGS_OPTIONS} ${SESSION_OPTIONS}`,
-    application_name: 'sluice',
-    connectionTimeoutMillis: connectTimeoutMs,
-    keepAlive: true,
-  };
+/** For a session of this service, whatever its mode. */
+export function readerConfig(connection: SourceConnection): ClientConfig {
+  return clientConfig(connection, SESSION_SETTINGS);
 }
 
 /** One session on the source; errors of its statements are AppErrors with the SQLSTATE as a detail. */
@@ -86,7 +38,7 @@ export async function openSession(
   mode: 'ordinary' | 'replication' = 'ordinary',
 ): Promise<SourceSession> {
   const client = new Client({
-    ...clientConfig(connection),
+    ...readerConfig(connection),
     ...(mode === 'replication' ? { replication: 'database' } : {}),
   } as ClientConfig);
   // A lost connection also fails the statement in flight or the next one, which is where it is handled.

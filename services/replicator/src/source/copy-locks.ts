@@ -1,8 +1,8 @@
 import { type Clock, delay } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
+import { SQLSTATE, sqlstateOf } from '@sluice/source-connection';
 import type { SourceSession } from './connection.ts';
 import type { SnapshotTable } from './snapshot.ts';
-import { SQLSTATE, sqlstateOf } from './source-error.ts';
 
 /**
  * The tables that a session of a snapshot has locked for itself. Without a lock of its own, a COPY waits behind whoever waits

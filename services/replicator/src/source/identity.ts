@@ -1,5 +1,6 @@
 import { type Lsn, lsnFromBigint, parseLsn } from '@sluice/domain';
-import { openSession, type SourceConnection } from './connection.ts';
+import type { SourceConnection } from '@sluice/source-connection';
+import { openSession } from './connection.ts';
 
 /** What tells one server's history from another's. */
 export interface ServerIdentity {

@@ -1,6 +1,7 @@
+import { sourceConnectionFromUrl } from '@sluice/source-connection';
 import { freshDatabase, query } from '@sluice/testkit';
 import { describe, expect, it } from 'vitest';
-import { openSession, sourceConnectionFromUrl } from './connection.ts';
+import { openSession } from './connection.ts';
 import { planRanges, rangeCondition, readTableKey } from './key-ranges.ts';
 
 const kinds = [

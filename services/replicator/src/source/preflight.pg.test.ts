@@ -1,8 +1,8 @@
 import { Secret } from '@sluice/config';
 import { parseProjectId } from '@sluice/domain';
+import { type SourceConnection, sourceConnectionFromUrl } from '@sluice/source-connection';
 import { freshCluster, freshDatabase, identifier, query } from '@sluice/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type SourceConnection, sourceConnectionFromUrl } from './connection.ts';
 import { type CheckResult, preflight, preflightError } from './preflight.ts';
 
 let database: Awaited<ReturnType<typeof freshDatabase>>;

@@ -1,12 +1,13 @@
 import type { ProjectId } from '@sluice/domain';
 import { AppError, type Code, isAppError } from '@sluice/errors';
+import type { SourceConnection } from '@sluice/source-connection';
+import { SQLSTATE, sqlstateOf } from '@sluice/source-connection';
 import { type Catalog, type CatalogTable, rowIdentityOf, type SourceTable } from '@sluice/sync-rules';
 import { catalogFromSession } from './catalog.ts';
-import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import { openSession, type SourceSession } from './connection.ts';
 import { isSlotOf } from './names.ts';
 import { quoteIdentifier, quoteTable, tableKey } from './quote.ts';
 import { readServerFacts, type ServerFacts } from './server-facts.ts';
-import { SQLSTATE, sqlstateOf } from './source-error.ts';
 
 /** One condition of replication. A warning is `ok` with a code. */
 export interface CheckResult {

@@ -1,8 +1,9 @@
 import { type Clock, type Lsn, parseLsn } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
-import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import type { SourceConnection } from '@sluice/source-connection';
+import { SQLSTATE, sqlstateOf } from '@sluice/source-connection';
+import { openSession, type SourceSession } from './connection.ts';
 import { quoteIdentifier } from './quote.ts';
-import { SQLSTATE, sqlstateOf } from './source-error.ts';
 
 /** A slot that was just made, with the snapshot of its consistent point. */
 export interface CreatedSlot extends AsyncDisposable {

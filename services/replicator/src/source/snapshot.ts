@@ -3,13 +3,14 @@ import { ByteWriter } from '@sluice/domain';
 import { AppError, assert, isAppError } from '@sluice/errors';
 import { appendRecord } from '@sluice/op-queue';
 import { appendRelationMessage, insertFromCopyLine, type RelationMessage } from '@sluice/pgoutput';
+import type { SourceConnection } from '@sluice/source-connection';
+import { sourceError } from '@sluice/source-connection';
 import type { SourceTable } from '@sluice/sync-rules';
-import { openSession, type SourceConnection, type SourceSession } from './connection.ts';
+import { openSession, type SourceSession } from './connection.ts';
 import { type CopyOutSink, copyOut } from './copy-out.ts';
 import { type KeyedTable, rangeCondition, readTableKey } from './key-ranges.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { quoteIdentifier, quoteLiteral, quoteTable } from './quote.ts';
-import { sourceError } from './source-error.ts';
 
 /** A table as a copy finds it, described as the stream would describe it. */
 export interface SnapshotTable extends SourceTable, KeyedTable {

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import type { Lsn } from '@sluice/domain';
+import { sourceConnectionFromUrl } from '@sluice/source-connection';
 import { systemClock } from '@sluice/telemetry';
 import { expect, it } from 'vitest';
-import { sourceConnectionFromUrl } from './connection.ts';
 import { WalStream } from './wal-stream.ts';
 
 /** A message of the server: its type, its length with itself, its content (PostgreSQL manual, "Message Formats"). */

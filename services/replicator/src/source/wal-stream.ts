@@ -2,12 +2,13 @@ import { Socket } from 'node:net';
 import { type Clock, formatLsn, type Lsn, lsnFromBigint } from '@sluice/domain';
 import { AppError, assert } from '@sluice/errors';
 import { CopyDataFrame, FRAME, readCopyData } from '@sluice/pgoutput';
+import type { SourceConnection } from '@sluice/source-connection';
+import { connectError, sourceError } from '@sluice/source-connection';
 import type { Client } from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
-import { clientConfig, connectionOf, type SourceConnection } from './connection.ts';
+import { connectionOf, readerConfig } from './connection.ts';
 import { CopyBothReader } from './copy-both-reader.ts';
 import { quoteIdentifier, quoteLiteral } from './quote.ts';
-import { connectError, sourceError } from './source-error.ts';
 import { StandbyStatus } from './standby-status.ts';
 
 /** Takes pgoutput messages in the order of the stream. Bytes are only valid during the call. */
@@ -90,7 +91,7 @@ export class WalStream {
       return this.plainSocket;
     };
     this.service = new LogicalReplicationService(
-      { ...clientConfig(options.connection), stream },
+      { ...readerConfig(options.connection), stream },
       { acknowledge: { auto: false, timeoutSeconds: 0 } },
     );
     // Every error also ends `subscribe`, which is where it is handled.
