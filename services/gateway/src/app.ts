@@ -21,7 +21,10 @@ import { contentBytes, type FeedCaches, framePageBytes, sharedBytes } from './fe
 import type { SourceMessage, StoreReads } from './model.ts';
 import { closeRooms, type ProjectRooms, projectRoomsOf } from './project-rooms.ts';
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
+import type { Identity, Upload, UploadAnswer } from './session/state.ts';
 import { SyncCursor } from './sync-cursor.ts';
+import type { Uploads } from './upload/uploads.ts';
+import { WritesWatch } from './upload/writes-watch.ts';
 
 export interface GatewayOptions {
   readonly store: StoreReads;
@@ -30,6 +33,8 @@ export interface GatewayOptions {
   readonly logger: Logger;
   readonly metrics?: Metrics;
   readonly directory: ProjectDirectory;
+  /** The way to the writer; without it clients are told that all is read-only. */
+  readonly uploads?: Uploads | undefined;
   /** What is left out is as in `defaultGatewayConfig`. */
   readonly config: Partial<GatewayConfig>;
 }
@@ -62,6 +67,7 @@ interface Arrival {
 }
 interface OpenProject {
   readonly rooms: ProjectRooms;
+  readonly writes: WritesWatch;
   readonly sessions: Set<Session>;
 }
 
@@ -158,7 +164,7 @@ class GatewayApp implements Gateway {
     }
     if (this.connections.size > 0) await this.allGone();
     this.listener?.terminate();
-    for (const { rooms } of this.openByProject.values()) closeRooms(rooms);
+    for (const open of this.openByProject.values()) closeProject(open);
     this.openByProject.clear();
   }
 
@@ -236,6 +242,8 @@ class GatewayApp implements Gateway {
     identity: Parameters<SessionDoors['join']>[2],
   ): SessionProject {
     const { project, subject } = identity;
+    // Not the whole hello, which may hold a long list of buckets.
+    const client = { clientId: hello.clientId, ref: hello.project };
     this.takePlace(`${project}:${subject}`);
     const arrival = this.connections.get(session);
     assert(arrival, 'a session joins without a connection');
@@ -249,6 +257,7 @@ class GatewayApp implements Gateway {
     wire.send({ type: 'welcome', version: PROTOCOL_VERSION, session: session.id, pingIntervalMs });
     const { watch } = open.rooms;
     if (watch.source) wire.send(watch.source);
+    if (open.writes.current) session.dispatch({ kind: 'writes', message: open.writes.current });
     const cursor = new SyncCursor(open.rooms, identity.tokenClaims, hello.resume, () =>
       session.dispatch({ kind: 'news' }),
     );
@@ -270,11 +279,28 @@ class GatewayApp implements Gateway {
         if (sent) this.events.checkpointSent(project, sent, this.options.clock.monotonicMs() - startedMs);
         return sent;
       },
+      upload: (upload, of) => this.upload(open, client, { upload, identity: of }),
       close: () => {
         cursor.close();
         this.releasePlace(`${project}:${subject}`);
       },
     };
+  }
+
+  private async upload(
+    { writes }: OpenProject,
+    { clientId, ref }: { readonly clientId: string; readonly ref: string },
+    { upload, identity }: { readonly upload: Upload; readonly identity: Identity },
+  ): Promise<UploadAnswer> {
+    const { uploads } = this.options;
+    if (!uploads) throw new AppError('WRITES_NOT_SERVED');
+    const { project, subject, tokenClaims: claims } = identity;
+    const { seq, refusalsKept, mutations } = upload;
+    const answer = await uploads.write({ project, ref, subject, claims, clientId, seq, refusalsKept, mutations });
+    this.events.uploadAnswered(project, answer.result);
+    // What kept it from being written may keep all of the project's.
+    if (answer.result === 'retry') writes.askAgain();
+    return answer;
   }
 
   private leave(session: Session, error: AppError | undefined): void {
@@ -285,7 +311,7 @@ class GatewayApp implements Gateway {
     const open = project === undefined ? undefined : this.openByProject.get(project);
     open?.sessions.delete(session);
     if (project === undefined || !open || open.sessions.size > 0) return;
-    closeRooms(open.rooms);
+    closeProject(open);
     this.openByProject.delete(project);
   }
 
@@ -306,11 +332,21 @@ class GatewayApp implements Gateway {
       pollMs: config.pollMs,
       onSource: tell,
       onProjectChanged: () => {
+        writes.askAgain();
         for (const session of sessions) session.dispatch({ kind: 'revalidate' });
       },
       onFailure: (error) => this.events.watchFailed(project, error),
     });
-    const open = { rooms, sessions };
+    const writes = new WritesWatch({
+      uploads: this.options.uploads,
+      project,
+      clock,
+      onChange: (message) => {
+        for (const session of sessions) session.dispatch({ kind: 'writes', message });
+      },
+      onFailure: (error) => this.events.writerFailed(project, error),
+    });
+    const open = { rooms, writes, sessions };
     this.openByProject.set(project, open);
     return open;
   }
@@ -325,6 +361,11 @@ class GatewayApp implements Gateway {
     if (count > 0) this.sessionsByUser.set(user, count);
     else this.sessionsByUser.delete(user);
   }
+}
+
+function closeProject({ rooms, writes }: OpenProject): void {
+  writes.close();
+  closeRooms(rooms);
 }
 
 /** Whether a refused token may be somebody's try: not one that was good and has ended, nor keys that are out of reach. */

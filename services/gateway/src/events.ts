@@ -21,6 +21,11 @@ export function gatewayEvents(logger: Logger, metrics: Metrics = createMetrics({
     name: 'sluice_gateway_watch_failures_total',
     help: 'Failed looks at what a project serves',
   });
+  const uploads = metrics.counter({
+    name: 'sluice_gateway_uploads_total',
+    help: 'Uploads that were handed to the writer, by result',
+    labels: ['result'],
+  });
   return {
     sessionOpened(session: string, project: ProjectId): void {
       opened.inc();
@@ -45,6 +50,14 @@ export function gatewayEvents(logger: Logger, metrics: Metrics = createMetrics({
       bytes.inc(sent.bytes);
       stepSeconds.observe(durationMs / 1000);
       logger.debug('checkpoint sent', { projectId: project, lsn: sent.lsn, bytes: sent.bytes, durationMs });
+    },
+    uploadAnswered(project: ProjectId, result: string): void {
+      uploads.inc({ result });
+      logger.debug('upload answered', { projectId: project, result });
+    },
+    writerFailed(project: ProjectId, error: unknown): void {
+      failures.inc();
+      logger.warn('writer does not say whether it takes uploads', { projectId: project, error });
     },
     watchFailed(project: ProjectId, error: unknown): void {
       failures.inc();

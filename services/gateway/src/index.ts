@@ -11,3 +11,4 @@ export {
   defaultSessionLimits,
   type GatewayConfig,
 } from './config.ts';
+export type { UploadRequest, Uploads } from './upload/uploads.ts';

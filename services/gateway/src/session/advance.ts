@@ -1,6 +1,6 @@
-import { compareCheckpoints, type Epoch, type Lsn } from '@sluice/domain';
+import { compareCheckpoints, type Epoch, type Lsn, MalformedBytesError } from '@sluice/domain';
 import { AppError, unreachable } from '@sluice/errors';
-import { type ClientMessage, LIMITS, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
+import { type ClientMessage, decodeMutations, LIMITS, PROTOCOL_VERSION, type ServerMessage } from '@sluice/protocol';
 import {
   type Identity,
   type Now,
@@ -9,7 +9,10 @@ import {
   type SessionState,
   slowFromMs,
   type Unapplied,
+  type Upload,
+  type UploadAnswer,
   type VerifyPurpose,
+  type WritesMessage,
 } from './state.ts';
 import { initialWindow, windowAfterApplied } from './window.ts';
 
@@ -28,6 +31,11 @@ export type SessionEvent =
   /** `hasBegun`: part of a checkpoint was sent, so the connection cannot go on. */
   | { readonly kind: 'step-failed'; readonly error: AppError; readonly hasBegun: boolean }
   | { readonly kind: 'source'; readonly message: ServerMessage }
+  /** Whether uploads are taken, for the first time or since it changed. */
+  | { readonly kind: 'writes'; readonly message: WritesMessage }
+  /** Of the upload that was handed over last. */
+  | { readonly kind: 'upload-answered'; readonly answer: UploadAnswer }
+  | { readonly kind: 'upload-failed'; readonly error: AppError }
   | { readonly kind: 'heard' }
   | { readonly kind: 'revalidate' }
   | { readonly kind: 'tick' }
@@ -41,6 +49,8 @@ export type SessionEffect =
   | { readonly kind: 'take-claims'; readonly identity: Identity }
   | { readonly kind: 'step'; readonly evenIfBare: boolean }
   | { readonly kind: 'send'; readonly message: ServerMessage }
+  /** Hand it to the writer, as this user; one at a time. */
+  | { readonly kind: 'upload'; readonly upload: Upload; readonly identity: Identity }
   | { readonly kind: 'ping' }
   | { readonly kind: 'close'; readonly error: AppError };
 
@@ -51,6 +61,7 @@ export interface Advance {
 
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 10_000;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
  * The session's protocol: what may come when, and what follows from it. Pure; a driver carries the effects out in order
@@ -77,6 +88,9 @@ export function advance(state: SessionState, event: SessionEvent, now: Now, limi
     case 'step-done':
     case 'step-failed':
     case 'source':
+    case 'writes':
+    case 'upload-answered':
+    case 'upload-failed':
     case 'revalidate':
       return state.phase === 'open' ? onOpenEvent(state, event, now, limits) : { state, effects: [] };
     default:
@@ -87,7 +101,8 @@ export function advance(state: SessionState, event: SessionEvent, now: Now, limi
 type Alive = Exclude<SessionState, { phase: 'closed' }>;
 
 function onMessage(state: Alive, message: ClientMessage, now: Now, limits: SessionLimits): Advance {
-  const paid = isExpectedApplied(state, message) ? state : charged(state, now, limits);
+  const isFree = isExpectedApplied(state, message) || isExpectedUpload(state, message);
+  const paid = isFree ? state : charged(state, now, limits);
   if (paid.allowance < 0) return closed(state, new AppError('PROTOCOL_FLOOD'));
   switch (message.type) {
     case 'ping':
@@ -98,6 +113,8 @@ function onMessage(state: Alive, message: ClientMessage, now: Now, limits: Sessi
       return onToken(paid, message.token);
     case 'applied':
       return onApplied(paid, message, now, limits);
+    case 'upload':
+      return onUpload(paid, message);
     default:
       return unreachable(message);
   }
@@ -114,7 +131,12 @@ function onHello(
     return closed(state, new AppError('PROTOCOL_VERSION', { details: { version: PROTOCOL_VERSION } }));
   if ((hello.resume?.buckets.length ?? 0) > LIMITS.bucketsMax) return closed(state, new AppError('PROTOCOL_TOO_LARGE'));
   return {
-    state: { ...state, phase: 'authenticating', deadlineMs: now.monotonicMs + limits.verifyWithinMs },
+    state: {
+      ...state,
+      phase: 'authenticating',
+      deadlineMs: now.monotonicMs + limits.verifyWithinMs,
+      hasUuid: UUID.test(hello.clientId),
+    },
     effects: [{ kind: 'verify', purpose: 'hello', token: hello.token }],
   };
 }
@@ -135,6 +157,61 @@ function onApplied(state: Alive, applied: { epoch: Epoch; lsn: Lsn }, now: Now, 
   const unapplied = state.unapplied.filter((sent) => !isDone(sent));
   const window = windowAfterApplied(state.window, now.monotonicMs - last.sentAtMs, limits.unappliedMax);
   return stepIfDue({ ...state, unapplied, window, appliedAtMs: now.monotonicMs }, limits);
+}
+
+function onUpload(state: Alive, upload: Upload): Advance {
+  if (state.phase !== 'open') return closed(state, outOfOrder('an upload before welcome'));
+  if (!state.hasUuid) return closed(state, new AppError('PROTOCOL_CLIENT_ID'));
+  if (upload.mutations.length > LIMITS.uploadBytesMax) return closed(state, new AppError('PROTOCOL_TOO_LARGE'));
+  const problem = uploadProblem(upload);
+  if (problem !== undefined) return closed(state, new AppError('PROTOCOL_MALFORMED', { internal: problem }));
+  if (state.uploads.length >= LIMITS.uploadsUnansweredMax) return closed(state, new AppError('PROTOCOL_FLOOD'));
+  if (state.writes?.state !== 'enabled') {
+    const answer: UploadAnswer = { result: 'retry', code: state.writes?.code ?? '', expected: upload.seq };
+    return { state, effects: [resultOf(upload, answer)] };
+  }
+  const waiting = { ...state, uploads: [...state.uploads, upload] };
+  return state.uploads.length > 0 ? { state: waiting, effects: [] } : { state: waiting, effects: handOver(waiting) };
+}
+
+/** The writer reads the payload again; what is no payload at all never gets there. */
+function uploadProblem({ seq, refusalsKept, mutations }: Upload): string | undefined {
+  if (seq < 1 || refusalsKept >= seq) return 'an impossible number of an upload';
+  try {
+    decodeMutations(mutations);
+    return undefined;
+  } catch (error) {
+    if (error instanceof MalformedBytesError) return error.message;
+    throw error;
+  }
+}
+
+/** The next one goes once the one before is recorded; behind one that is not, all that wait would only be gaps (L15). */
+function onUploadAnswered(state: OpenState, answer: UploadAnswer): Advance {
+  const [answered, ...waiting] = state.uploads;
+  if (!answered) return { state, effects: [] };
+  const result = resultOf(answered, answer);
+  if (answer.result === 'recorded') {
+    const next = { ...state, uploads: waiting };
+    return { state: next, effects: [result, ...handOver(next)] };
+  }
+  const gap: UploadAnswer = { result: 'gap', code: '', expected: answer.expected };
+  const effects = [result, ...waiting.map((upload) => resultOf(upload, gap))];
+  return { state: { ...state, uploads: [] }, effects };
+}
+
+function onUploadFailed(state: OpenState, error: AppError): Advance {
+  if (error.definition.close !== undefined && error.definition.retry !== 'retry') return closed(state, error);
+  const [failed] = state.uploads;
+  return onUploadAnswered(state, { result: 'retry', code: error.code, expected: failed?.seq ?? 1 });
+}
+
+function handOver({ uploads, identity }: OpenState): SessionEffect[] {
+  const [upload] = uploads;
+  return upload ? [{ kind: 'upload', upload, identity }] : [];
+}
+function resultOf({ seq }: Upload, answer: UploadAnswer): SessionEffect {
+  return { kind: 'send', message: { type: 'upload-result', seq, ...answer } };
 }
 
 function onVerified(state: Alive, identity: Identity, now: Now, limits: SessionLimits): Advance {
@@ -170,7 +247,10 @@ function withNextToken(state: OpenState, effects: readonly SessionEffect[]): Adv
 
 function onOpenEvent(
   state: OpenState,
-  event: Extract<SessionEvent, { kind: 'news' | 'step-done' | 'step-failed' | 'source' | 'revalidate' }>,
+  event: Exclude<
+    SessionEvent,
+    { kind: 'message' | 'refused' | 'verified' | 'verify-failed' | 'heard' | 'tick' | 'disconnected' }
+  >,
   now: Now,
   limits: SessionLimits,
 ): Advance {
@@ -183,6 +263,12 @@ function onOpenEvent(
       return onStepFailed(state, event.error, event.hasBegun, now);
     case 'source':
       return { state, effects: [{ kind: 'send', message: event.message }] };
+    case 'writes':
+      return { state: { ...state, writes: event.message }, effects: [{ kind: 'send', message: event.message }] };
+    case 'upload-answered':
+      return onUploadAnswered(state, event.answer);
+    case 'upload-failed':
+      return onUploadFailed(state, event.error);
     case 'revalidate':
       return state.verifying ? { state, effects: [] } : verifying(state, 'revalidate', undefined);
   }
@@ -269,12 +355,13 @@ function stepIfDue(state: OpenState, limits: SessionLimits): Advance {
 }
 
 function opened(state: Alive, identity: Identity, now: Now, limits: SessionLimits): Advance {
-  const { lastHeardMs, allowance, allowanceAtMs } = state;
+  const { lastHeardMs, allowance, allowanceAtMs, hasUuid } = state;
   const open: OpenState = {
     phase: 'open',
     lastHeardMs,
     allowance,
     allowanceAtMs,
+    hasUuid,
     pingDueMs: now.monotonicMs + limits.pingIntervalMs,
     identity,
     wasWarned: false,
@@ -290,6 +377,8 @@ function opened(state: Alive, identity: Identity, now: Now, limits: SessionLimit
     appliedAtMs: now.monotonicMs,
     window: { ...initialWindow, size: Math.min(initialWindow.size, limits.unappliedMax) },
     newest: undefined,
+    writes: undefined,
+    uploads: [],
   };
   return { state: open, effects: [{ kind: 'join', identity }] };
 }
@@ -303,6 +392,10 @@ function isExpectedApplied(state: Alive, message: ClientMessage): boolean {
   if (message.type !== 'applied' || state.phase !== 'open') return false;
   const [oldest] = state.unapplied;
   return oldest !== undefined && compareCheckpoints(message, oldest) >= 0;
+}
+/** While writes are taken, uploads are bounded by their answers, which the source paces. */
+function isExpectedUpload(state: Alive, message: ClientMessage): boolean {
+  return message.type === 'upload' && state.phase === 'open' && state.writes?.state === 'enabled';
 }
 function charged<S extends Alive>(state: S, now: Now, limits: SessionLimits): S {
   const earned = (Math.max(0, now.monotonicMs - state.allowanceAtMs) / 1000) * limits.messagesPerS;

@@ -3,7 +3,16 @@ import { type Clock, MalformedBytesError } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
 import type { ClientMessage, ServerMessage } from '@sluice/protocol';
 import { advance, type SessionEffect, type SessionEvent } from './advance.ts';
-import { type Identity, initialState, type Now, nextDueInMs, type SessionLimits, type SessionState } from './state.ts';
+import {
+  type Identity,
+  initialState,
+  type Now,
+  nextDueInMs,
+  type SessionLimits,
+  type SessionState,
+  type Upload,
+  type UploadAnswer,
+} from './state.ts';
 
 type Hello = Extract<ClientMessage, { type: 'hello' }>;
 
@@ -20,6 +29,8 @@ export interface SessionProject {
   takeClaims(identity: Identity): boolean;
   /** Sends the newest checkpoint, if there is anything to send; calls `onBegin` before the first byte. */
   step(options: { readonly evenIfBare: boolean; readonly onBegin: () => void }): Promise<Sent | undefined>;
+  /** Hands an upload to the writer. */
+  upload(upload: Upload, identity: Identity): Promise<UploadAnswer>;
   close(): void;
 }
 type Sent = NonNullable<Extract<SessionEvent, { kind: 'step-done' }>['sent']>;
@@ -109,6 +120,9 @@ export class Session {
       case 'step':
         void this.step(effect.evenIfBare);
         break;
+      case 'upload':
+        void this.upload(effect.upload, effect.identity);
+        break;
     }
   }
 
@@ -156,6 +170,15 @@ export class Session {
       this.dispatch({ kind: 'step-done', sent });
     } catch (error) {
       this.dispatch({ kind: 'step-failed', error: appErrorFrom(error), hasBegun });
+    }
+  }
+
+  private async upload(upload: Upload, identity: Identity): Promise<void> {
+    try {
+      const answer = await this.project?.upload(upload, identity);
+      if (answer) this.dispatch({ kind: 'upload-answered', answer });
+    } catch (error) {
+      this.dispatch({ kind: 'upload-failed', error: appErrorFrom(error) });
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Epoch, Lsn, ProjectId } from '@sluice/domain';
+import type { ClientMessage, ServerMessage } from '@sluice/protocol';
 import type { Window } from './window.ts';
 
 /** What a verified token says about a session. */
@@ -52,6 +53,8 @@ interface Common {
   readonly pingDueMs: number;
   readonly allowance: number;
   readonly allowanceAtMs: number;
+  /** The client said hello under a UUID: only such an id can be recorded at the source. */
+  readonly hasUuid: boolean;
 }
 export interface OpenState extends Common {
   readonly phase: 'open';
@@ -73,7 +76,16 @@ export interface OpenState extends Common {
   readonly window: Window;
   /** The newest checkpoint that the client may acknowledge: the last one sent, or the one it resumed from. */
   readonly newest: { readonly epoch: Epoch; readonly lsn: Lsn } | undefined;
+  /** What the client was told last of writes; undefined until then. */
+  readonly writes: WritesMessage | undefined;
+  /** Uploads that are not answered, in the order they came; the first is with the writer. */
+  readonly uploads: readonly Upload[];
 }
+
+export type WritesMessage = Extract<ServerMessage, { type: 'writes' }>;
+export type Upload = Extract<ClientMessage, { type: 'upload' }>;
+/** What the writer says of an upload. */
+export type UploadAnswer = Omit<Extract<ServerMessage, { type: 'upload-result' }>, 'type' | 'seq'>;
 
 export interface Unapplied {
   readonly epoch: Epoch;
@@ -90,6 +102,7 @@ export function initialState({ monotonicMs: nowMs }: Now, limits: SessionLimits)
     pingDueMs: nowMs + limits.pingIntervalMs,
     allowance: limits.messagesBurst,
     allowanceAtMs: nowMs,
+    hasUuid: false,
   };
 }
 

@@ -1,0 +1,153 @@
+import { type Clock, delay, type ProjectId } from '@sluice/domain';
+import { AppError, type Code, isAppError } from '@sluice/errors';
+import { type SourceConnection, sourceError } from '@sluice/source-connection';
+import type { CompiledRules, WritesPlan } from '@sluice/sync-rules';
+import type { Logger, Metrics } from '@sluice/telemetry';
+import { planWrites } from './accept/plan-writes.ts';
+import { recordUpload } from './apply/record-upload.ts';
+import { sqlstateFrom } from './apply/refusal-of.ts';
+import { writerEvents } from './events.ts';
+import type { PlannedWrite, Refusal, Upload, UploadAnswer, WritesState } from './model.ts';
+import { RulesCache } from './rules-cache.ts';
+import { defaultPoolLimits, type PoolLimits, SourcePools } from './source/source-pools.ts';
+import type { Needs } from './source/writer-session.ts';
+
+export interface WriterOptions {
+  /** How a project's source is reached, its password decrypted. */
+  readonly sourceOf: (project: ProjectId) => Promise<SourceConnection>;
+  /** The compiled rules in force; undefined until a deploy has succeeded. */
+  readonly rulesOf: (project: ProjectId) => Promise<CompiledRules | undefined>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics?: Metrics | undefined;
+  /** What is left out is as in `defaultPoolLimits`. */
+  readonly limits?: Partial<PoolLimits> | undefined;
+}
+
+export interface Writer {
+  /**
+   * Takes one upload, exactly once however often it comes (L15). Uploads of one client must come one after the other, in order;
+   * those of different clients are written side by side.
+   * @throws AppError WRITE_CLIENT_FOREIGN alone: that client can never upload
+   */
+  write(upload: Upload): Promise<UploadAnswer>;
+  /** Whether uploads are taken, by the rules and by the last attempt; after a failed one the source is asked anew. */
+  stateOf(project: ProjectId): Promise<WritesState>;
+  /** Rules or the source may have changed; without a project, those of all. */
+  projectChanged(project?: ProjectId): void;
+  /** Resolves when no connection is left; uploads under way are finished. */
+  close(): Promise<void>;
+}
+
+/** Times that an upload is begun within one call, when others got in its way. */
+const ATTEMPTS_MAX = 5;
+const ATTEMPT_PAUSE_MS = 20;
+/** Serialization failure, deadlock, and a key that appeared between two looks. */
+const LOST_TO_OTHERS: ReadonlySet<string> = new Set(['40001', '40P01', '23505']);
+/** Of our own tables: missing, not to be used, or of another shape. */
+const TABLES_UNUSABLE = /^(42501|42P01|42703|3F000)$/;
+/** Somebody else holds what we need, or it took too long. */
+const BUSY = /^(40001|40P01|23505|55...|57014|53...)$/;
+/** What an upload that comes again runs into as well, until somebody does something. */
+const LASTING = /^(WRITES_ROLE_|WRITES_TABLES_|SOURCE_|SECRET_|API_UNAVAILABLE)/;
+
+/** Joins accept (bytes to planned writes), source (connections) and apply (planned writes to one transaction). */
+export function createWriter(options: WriterOptions): Writer {
+  const { clock } = options;
+  const events = writerEvents(options.logger, options.metrics);
+  const pools = new SourcePools(options.sourceOf, { ...defaultPoolLimits, ...options.limits });
+  const rules = new RulesCache(options.rulesOf, clock);
+  const troubleByProject = new Map<ProjectId, Code>();
+
+  async function attempt(upload: Upload, writes: WritesPlan, plan: readonly PlannedWrite[] | Refusal) {
+    const needs = needsOf(writes);
+    for (let tries = 1; ; tries++) {
+      try {
+        return await pools.use(upload.project, async (session) => {
+          await session.prepare(needs);
+          return recordUpload(session, { upload, plan, role: writes.role, isLastLook: tries > 1 });
+        });
+      } catch (error) {
+        const sqlstate = sqlstateFrom(error);
+        if (tries === ATTEMPTS_MAX || sqlstate === undefined || !LOST_TO_OTHERS.has(sqlstate)) throw error;
+        events.attemptLost(upload.project, sqlstate);
+      }
+      await delay(clock, ATTEMPT_PAUSE_MS * tries);
+    }
+  }
+
+  async function write(upload: Upload): Promise<UploadAnswer> {
+    const { project } = upload;
+    try {
+      const compiled = await rules.rulesOf(project);
+      if (!compiled?.writes) return { result: 'retry', code: 'WRITES_OFF', expected: upload.seq };
+      const plan = planWrites(upload.mutations, compiled, compiled.writes);
+      const { answer, refusal } = await attempt(upload, compiled.writes, plan);
+      troubleByProject.delete(project);
+      if (refusal) events.refused(project, refusal.code);
+      return answer;
+    } catch (error) {
+      const coded = codedError(error);
+      events.failed(project, coded);
+      if (coded.code === 'WRITE_CLIENT_FOREIGN') throw coded;
+      if (LASTING.test(coded.code)) troubleByProject.set(project, coded.code);
+      return { result: 'retry', code: coded.code, expected: upload.seq };
+    }
+  }
+
+  /** Asks the source whether what was wrong still is. */
+  async function troubleNow(project: ProjectId, writes: WritesPlan): Promise<Code | undefined> {
+    try {
+      await pools.use(project, async (session) => {
+        await session.prepare(needsOf(writes));
+        await session.run('SELECT FROM sluice.client, sluice.refusal LIMIT 0');
+      });
+      return undefined;
+    } catch (error) {
+      return codedError(error).code;
+    }
+  }
+
+  return {
+    async write(upload) {
+      const startedMs = clock.monotonicMs();
+      const answer = await write(upload);
+      events.answered(upload.project, answer, clock.monotonicMs() - startedMs);
+      return answer;
+    },
+    async stateOf(project) {
+      const compiled = await rules.rulesOf(project);
+      if (!compiled?.writes) return { state: 'read-only', code: 'WRITES_OFF' };
+      if (!troubleByProject.has(project)) return { state: 'enabled', code: '' };
+      const code = await troubleNow(project, compiled.writes);
+      if (code === undefined) {
+        troubleByProject.delete(project);
+        return { state: 'enabled', code: '' };
+      }
+      troubleByProject.set(project, code);
+      return { state: 'unavailable', code };
+    },
+    projectChanged(project) {
+      rules.forget(project);
+      if (project === undefined) pools.forgetAll();
+      else pools.forget(project);
+    },
+    close: () => pools.close(),
+  };
+}
+
+function needsOf({ role, tables }: WritesPlan): Needs {
+  const typeOids = new Set(tables.flatMap(({ table }) => table.columns.map(({ baseTypeOid }) => baseTypeOid)));
+  return { role, typeOids: [...typeOids] };
+}
+
+/** Why an upload was not recorded, from an error that no refusal came of. */
+function codedError(error: unknown): AppError {
+  if (isAppError(error)) return error;
+  const sqlstate = sqlstateFrom(error);
+  if (sqlstate !== undefined && TABLES_UNUSABLE.test(sqlstate))
+    return new AppError('WRITES_TABLES_UNUSABLE', { cause: error });
+  if (sqlstate !== undefined && BUSY.test(sqlstate)) return new AppError('WRITES_BUSY', { cause: error });
+  const isOurs = error instanceof Error && ['InvariantError', 'TypeError', 'RangeError'].includes(error.name);
+  return isOurs ? new AppError('WRITES_FAILED', { cause: error }) : sourceError(error);
+}

@@ -1,0 +1,80 @@
+import { type Code, unreachable } from '@sluice/errors';
+import type { PlannedWrite, Refusal, WriterSession } from '../model.ts';
+import {
+  deleteStatement,
+  existsStatement,
+  insertIfMissingStatement,
+  insertStatement,
+  type Statement,
+  updateStatement,
+} from './statements.ts';
+
+/**
+ * Makes one write by its table's policy, as whoever the session is now. Returns why it cannot be made.
+ * @throws the driver's error when the database refuses it, or anything else goes wrong
+ */
+export async function applyWrite(session: WriterSession, write: PlannedWrite): Promise<Refusal | undefined> {
+  switch (write.kind) {
+    case 'insert':
+      return write.table.policy === 'merge' ? insertOrMerge(session, write) : insert(session, write);
+    case 'upsert':
+      return upsert(session, write);
+    case 'update':
+      return update(session, write);
+    case 'delete':
+      return remove(session, write);
+    default:
+      return unreachable(write.kind);
+  }
+}
+
+/** Whether the write is one that a row which appears in the very moment can break, so that a second look is worth it. */
+export function mayRaceWithInsert({ kind, table }: PlannedWrite): boolean {
+  return (kind === 'insert' && table.policy === 'merge') || (kind === 'upsert' && table.policy !== 'insert-only');
+}
+
+async function insert(session: WriterSession, write: PlannedWrite): Promise<undefined> {
+  await run(session, insertStatement(write, session));
+}
+
+async function insertOrMerge(session: WriterSession, write: PlannedWrite): Promise<Refusal | undefined> {
+  if ((await run(session, insertIfMissingStatement(write, session))) > 0) return undefined;
+  return update(session, write);
+}
+
+async function upsert(session: WriterSession, write: PlannedWrite): Promise<Refusal | undefined> {
+  const { policy } = write.table;
+  if (policy === 'insert-only') return insert(session, write);
+  if (policy === 'merge') return insertOrMerge(session, write);
+  if (await exists(session, write)) return update(session, write);
+  return insert(session, write);
+}
+
+async function update(session: WriterSession, write: PlannedWrite): Promise<Refusal | undefined> {
+  const { policy } = write.table;
+  const statement = updateStatement(write, session, { onlyAsSeen: policy !== 'merge' });
+  if (statement && (await run(session, statement)) > 0) return undefined;
+  if (!(await exists(session, write))) return refusal('WRITE_ROW_NOT_FOUND', write);
+  // It is there: it is not as the client saw it, a policy of the source hides it from changes, or nothing was to change.
+  if (!statement || policy === 'server-wins') return undefined;
+  return refusal(policy === 'merge' ? 'WRITE_FORBIDDEN' : 'WRITE_STALE', write);
+}
+
+/** A row that is not there is what the client wanted. */
+async function remove(session: WriterSession, write: PlannedWrite): Promise<Refusal | undefined> {
+  const { policy } = write.table;
+  if ((await run(session, deleteStatement(write, session, { onlyAsSeen: policy !== 'merge' }))) > 0) return undefined;
+  if (policy === 'server-wins' || !(await exists(session, write))) return undefined;
+  return refusal(policy === 'merge' ? 'WRITE_FORBIDDEN' : 'WRITE_STALE', write);
+}
+
+async function exists(session: WriterSession, write: PlannedWrite): Promise<boolean> {
+  return (await run(session, existsStatement(write, session))) > 0;
+}
+
+function run(session: WriterSession, { sql, parameters }: Statement): Promise<number> {
+  return session.run(sql, parameters);
+}
+function refusal(code: Code, write: PlannedWrite): Refusal {
+  return { code, reason: write.table.table.name };
+}
