@@ -53,7 +53,7 @@ export function gatewayEvents(logger: Logger, metrics: Metrics = createMetrics({
     },
     uploadAnswered(project: ProjectId, result: string): void {
       uploads.inc({ result });
-      logger.debug('upload answered', { projectId: project, result });
+      logger.debug('upload answered', { projectId: project, status: result });
     },
     writerFailed(project: ProjectId, error: unknown): void {
       failures.inc();

@@ -36,7 +36,7 @@ export function writerEvents(logger: Logger, metrics: Metrics | undefined): Writ
     answered(project, { result }, durationMs) {
       uploads?.inc({ result });
       seconds?.observe(durationMs / 1000);
-      logger.debug('upload answered', { projectId: project, result, durationMs });
+      logger.debug('upload answered', { projectId: project, status: result, durationMs });
     },
     refused(project, code) {
       refusals?.inc({ code });
@@ -44,7 +44,7 @@ export function writerEvents(logger: Logger, metrics: Metrics | undefined): Writ
     },
     attemptLost(project, sqlstate) {
       lost?.inc();
-      logger.debug('upload begun again', { projectId: project, sqlstate });
+      logger.debug('upload begun again', { projectId: project, reason: sqlstate });
     },
     failed(project, error) {
       const fields = { projectId: project, code: error.code, error };
