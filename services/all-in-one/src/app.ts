@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { Secret } from '@sluice/config';
-import { createControlPlane, type SourceProvisioner } from '@sluice/control-plane';
+import { createControlPlane, type ProjectChange, type SourceProvisioner } from '@sluice/control-plane';
 import { type Clock, parseProjectId } from '@sluice/domain';
 import { controlDirectory } from '@sluice/gateway';
 import { compileDeployed, reportSources } from '@sluice/project-directory';
@@ -220,6 +220,7 @@ async function joinPlanes(
     sourceOf: (project) => sourceOf(controlPlane.directory, project),
     compileRules: async (project, catalog) =>
       compileDeployed((await controlPlane.directory.activeRulesOf(project))?.yaml, catalog),
+    rulesOf: async (project) => (await controlPlane.directory.activeRulesOf(project))?.compiled,
     // One process per home folder, which the embedded servers see to.
     holder: 'all-in-one',
     directory: controlDirectory(controlPlane.directory),
@@ -247,7 +248,11 @@ async function followProjects(
       if (project.state === 'active' && project.activeRulesVersion !== undefined)
         dataPlane.startProject(parseProjectId(project.projectId));
   };
-  stack.defer(directory.onProjectChanged(() => void start()));
+  const onChanged = (change: ProjectChange): void => {
+    dataPlane.projectChanged(change.kind === 'all' ? undefined : change.projectId);
+    void start();
+  };
+  stack.defer(directory.onProjectChanged(onChanged));
   await start();
 }
 

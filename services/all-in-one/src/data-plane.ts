@@ -11,6 +11,7 @@ import {
 import type { WakeUps } from '@sluice/op-queue';
 import { createReplicator, type Replicator, type ReplicatorOptions } from '@sluice/replicator';
 import type { Logger } from '@sluice/telemetry';
+import { createWriter, type WriterOptions } from '@sluice/writer';
 import { memoryQueues, type Queues } from './open-queues.ts';
 
 const STORE_CONNECTIONS_MAX = 12;
@@ -24,6 +25,8 @@ export interface DataPlaneOptions {
   readonly sourceOf: ReplicatorOptions['sourceOf'];
   /** Without it a project stops when the rules have to be compiled again. */
   readonly compileRules?: NonNullable<ReplicatorOptions['compileRules']>;
+  /** The rules in force; without it clients write nothing. */
+  readonly rulesOf?: WriterOptions['rulesOf'];
   readonly tuning?: NonNullable<ReplicatorOptions['tuning']>;
   /** As the replicator's option of this name. */
   readonly holder?: string;
@@ -45,11 +48,13 @@ export interface DataPlane {
   startProject(project: ProjectId): void;
   /** Resolves when nothing of the project runs any more. */
   stopProject(project: ProjectId): Promise<void>;
+  /** Rules or the source of a project may have changed; without one, those of all. */
+  projectChanged(project?: ProjectId): void;
   /** Ends everything in order: clients first, the store last. */
   close(): Promise<void>;
 }
 
-/** Replicator, bucket worker and gateway in one process, joined by queues over a Postgres bucket store. */
+/** Replicator, bucket worker, writer and gateway in one process, joined by queues over a Postgres bucket store. */
 export async function createDataPlane(options: DataPlaneOptions): Promise<DataPlane> {
   const { clock, logger } = options;
   await migrateBucketStore(options.storeUrl);
@@ -65,12 +70,15 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
     ...(options.tuning ? { tuning: options.tuning } : {}),
   });
   const worker = createBucketWorker({ ...shared, logger });
+  const writer =
+    options.rulesOf && createWriter({ sourceOf: options.sourceOf, rulesOf: options.rulesOf, clock, logger });
   const gateway = createGateway({
     store,
     wakeUps,
     clock,
     logger,
     directory: options.directory,
+    uploads: writer,
     config: { ...defaultGatewayConfig, ...options.gateway },
   });
   const housekeeping = new AbortController();
@@ -115,9 +123,11 @@ export async function createDataPlane(options: DataPlaneOptions): Promise<DataPl
       runs.set(project, { controller, ended: run(project, controller) });
     },
     stopProject,
+    projectChanged: (project) => writer?.projectChanged(project),
     async close() {
       housekeeping.abort();
       await Promise.all([gateway.close(), housekept]);
+      await writer?.close();
       await Promise.all([...runs.keys()].map(stopProject));
       await store.close();
     },
