@@ -72,6 +72,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       clock: systemClock,
       logger,
       sourceOf: async (project) => tenantOf(project).connection(),
+      rulesOf: async (project) => tenantOf(project).rules,
       compileRules: (project, catalog) => tenantOf(project).compileDeployed(catalog),
       directory: {
         projectByRef: async (ref) => directoryEntry([...tenants.values()].find((tenant) => tenant.ref === ref)),
@@ -102,6 +103,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
       tenants.set(tenant.project, tenant);
       dataPlane.startProject(tenant.project);
       await tenant.deploy(spec.streams);
+      dataPlane.projectChanged(tenant.project);
       return tenant;
     },
     tenant(ref) {

@@ -8,7 +8,7 @@ import { SignJWT } from 'jose';
 import { Finding } from '../oracle/finding.ts';
 import { openOracle, type SqlOracle } from '../oracle/sql-oracle.ts';
 import { differences } from '../oracle/table-state.ts';
-import { rulesYaml, type StreamSpec, TICKS_STREAM } from './rules.ts';
+import { rulesYaml, type StreamSpec, TICKS_STREAM, type WritesSpec } from './rules.ts';
 import { type Claims, createSourceDatabase, type SourceDatabase } from './source-database.ts';
 import { connectClient, type SyncClient } from './sync-client.ts';
 
@@ -22,6 +22,7 @@ export interface TenantSpec {
   readonly ref: string;
   readonly tablesSql: string;
   readonly streams: readonly StreamSpec[];
+  readonly writes?: WritesSpec;
   /** The server that the source lives on; the shared one otherwise. */
   readonly cluster?: { readonly url: string };
   /** Where the replicator finds the source, when not at its own address. */
@@ -46,8 +47,11 @@ export class Tenant implements AsyncDisposable {
   streams: readonly StreamSpec[] = [];
   /** Those that clients may see: while a deployment runs, the old and the new ones. */
   visibleStreams: readonly StreamSpec[] = [];
+  /** The compiled rules in force. */
+  rules: CompiledRules | undefined;
   readonly #host: TenantHost;
   readonly #connectAs: (url: string) => SourceConnection;
+  readonly #writes: WritesSpec | undefined;
   readonly #clients = new Set<SyncClient>();
   #rulesVersion = 0;
 
@@ -60,6 +64,7 @@ export class Tenant implements AsyncDisposable {
     this.source = parts.source;
     this.oracle = parts.oracle;
     this.#connectAs = parts.spec.connectAs ?? sourceConnectionFromUrl;
+    this.#writes = parts.spec.writes;
     this.#host = host;
   }
 
@@ -88,9 +93,10 @@ export class Tenant implements AsyncDisposable {
   /** Tries again as the control plane's jobs do when the link to the source breaks in the middle. */
   async #deployInTries(wanted: readonly StreamSpec[], triesLeft: number): Promise<void> {
     try {
-      const rules = await compile(wanted, await this.#host.readCatalog(this.connection()));
+      const rules = await compile(wanted, this.#writes, await this.#host.readCatalog(this.connection()));
       this.#rulesVersion++;
       await this.#host.deploy(this.project, rules, this.#rulesVersion);
+      this.rules = rules;
     } catch (error) {
       if (!isAppError(error) || error.definition.retry !== 'retry' || triesLeft === 1) throw error;
       await this.#deployInTries(wanted, triesLeft - 1);
@@ -99,7 +105,7 @@ export class Tenant implements AsyncDisposable {
 
   /** @throws AppError SCHEMA_CHANGED */
   async compileDeployed(catalog: Catalog): Promise<CompiledRules> {
-    const result = await parseAndCompile(rulesYaml(this.streams), catalog);
+    const result = await parseAndCompile(rulesYaml(this.streams, this.#writes), catalog);
     if (result.kind === 'ok') return result.rules;
     throw new AppError('SCHEMA_CHANGED', { internal: JSON.stringify(result.diagnostics) });
   }
@@ -175,8 +181,12 @@ export class Tenant implements AsyncDisposable {
   }
 }
 
-async function compile(streams: readonly StreamSpec[], catalog: Catalog): Promise<CompiledRules> {
-  const result = await parseAndCompile(rulesYaml(streams), catalog);
+async function compile(
+  streams: readonly StreamSpec[],
+  writes: WritesSpec | undefined,
+  catalog: Catalog,
+): Promise<CompiledRules> {
+  const result = await parseAndCompile(rulesYaml(streams, writes), catalog);
   if (result.kind === 'ok') return result.rules;
   throw new Error(`the rules do not compile: ${JSON.stringify(result.diagnostics)}`);
 }

@@ -1,6 +1,6 @@
 import { type BucketId, type Epoch, type Lsn, parseProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
-import { type ClientMessage, PROTOCOL_VERSION } from '@sluice/protocol';
+import { type ClientMessage, LIMITS, PROTOCOL_VERSION } from '@sluice/protocol';
 import { describe, expect, it } from 'vitest';
 import { defaultSessionLimits } from '../config.ts';
 import { advance, type SessionEffect, type SessionEvent } from './advance.ts';
@@ -47,9 +47,9 @@ class Subject {
     return this.on({ kind: 'step-done', sent: { epoch, lsn: lsn(n), bytes } });
   }
 }
-function opened(): Subject {
+function opened(clientId = hello.clientId): Subject {
   const subject = new Subject();
-  subject.message(hello);
+  subject.message({ ...hello, clientId });
   subject.on({ kind: 'verified', identity });
   return subject;
 }
@@ -71,6 +71,7 @@ describe('the way in', () => {
   const tooEarly: ClientMessage[] = [
     { type: 'token', token: 't' },
     { type: 'applied', epoch, lsn: lsn(1) },
+    { type: 'upload', seq: 1, refusalsKept: 0, mutations: new Uint8Array(0) },
   ];
   it.each(tooEarly)('$type before welcome is out of order', (message) => {
     expect(closeCode(new Subject().message(message))).toBe('PROTOCOL_ORDER');
@@ -311,5 +312,104 @@ describe('liveness and floods', () => {
     for (let i = 0; i < limits.messagesPerS; i++)
       expect(closeCode(subject.message({ type: 'ping', nonce: 1 }))).toBeUndefined();
     expect(closeCode(subject.message({ type: 'ping', nonce: 1 }))).toBe('PROTOCOL_FLOOD');
+  });
+});
+
+describe('uploads (L15)', () => {
+  const uuid = '0f8fad5b-d9cb-469f-a165-70867728950e';
+  const upload = (seq: number, rest: Partial<Extract<ClientMessage, { type: 'upload' }>> = {}) =>
+    ({ type: 'upload', seq, refusalsKept: 0, mutations: new Uint8Array(0), ...rest }) as const;
+  const enabled = { type: 'writes', state: 'enabled', code: '' } as const;
+  const recorded = (expected: number) => ({ result: 'recorded', code: '', expected }) as const;
+  const writing = (): Subject => {
+    const subject = opened(uuid);
+    subject.on({ kind: 'writes', message: enabled });
+    return subject;
+  };
+  const results = (effects: readonly SessionEffect[]) =>
+    effects.flatMap((effect) =>
+      effect.kind === 'send' && effect.message.type === 'upload-result'
+        ? [[effect.message.seq, effect.message.result, effect.message.expected]]
+        : [],
+    );
+
+  it('whether they are taken is told, and told again when it changes', () => {
+    const subject = opened(uuid);
+    expect(subject.on({ kind: 'writes', message: enabled })).toEqual([{ kind: 'send', message: enabled }]);
+    const unavailable = { type: 'writes', state: 'unavailable', code: 'WRITES_ROLE_UNSAFE' } as const;
+    expect(subject.on({ kind: 'writes', message: unavailable })).toEqual([{ kind: 'send', message: unavailable }]);
+    const refused = { type: 'upload-result', seq: 1, result: 'retry', code: 'WRITES_ROLE_UNSAFE', expected: 1 };
+    expect(subject.message(upload(1))).toEqual([{ kind: 'send', message: refused }]);
+  });
+
+  it('one at a time is with the writer, as the user who is signed in then', () => {
+    const subject = writing();
+    expect(subject.message(upload(1))).toEqual([{ kind: 'upload', upload: upload(1), identity }]);
+    expect(subject.message(upload(2))).toEqual([]);
+    const fresh = { ...identity, tokenClaims: { sub: 'ann', role: 'admin' } };
+    subject.message({ type: 'token', token: 'u' });
+    subject.on({ kind: 'verified', identity: fresh });
+    const effects = subject.on({ kind: 'upload-answered', answer: recorded(2) });
+    expect(results(effects)).toEqual([[1, 'recorded', 2]]);
+    expect(effects.at(-1)).toEqual({ kind: 'upload', upload: upload(2), identity: fresh });
+    expect(kinds(subject.on({ kind: 'upload-answered', answer: recorded(3) }))).toEqual(['send']);
+  });
+
+  it.each(['retry', 'gap'] as const)('behind a %s those that wait are gaps, and are not tried', (result) => {
+    const subject = writing();
+    for (const seq of [4, 5, 6]) subject.message(upload(seq));
+    const effects = subject.on({ kind: 'upload-answered', answer: { result, code: '', expected: 4 } });
+    expect(results(effects)).toEqual([
+      [4, result, 4],
+      [5, 'gap', 4],
+      [6, 'gap', 4],
+    ]);
+    expect(kinds(effects)).not.toContain('upload');
+    expect(subject.message(upload(4))).toEqual([{ kind: 'upload', upload: upload(4), identity }]);
+  });
+
+  it('a failed hand-over is a retry; one that no retry heals ends the session', () => {
+    const subject = writing();
+    subject.message(upload(1));
+    expect(results(subject.on({ kind: 'upload-failed', error: new AppError('WRITES_BUSY') }))).toEqual([
+      [1, 'retry', 1],
+    ]);
+    subject.message(upload(1));
+    const foreign = new AppError('WRITE_CLIENT_FOREIGN');
+    expect(closeCode(subject.on({ kind: 'upload-failed', error: foreign }))).toBe('WRITE_CLIENT_FOREIGN');
+    expect(subject.on({ kind: 'upload-answered', answer: recorded(2) })).toEqual([]);
+  });
+
+  it('L16: more than may be unanswered ends the session; those that are cost nothing', () => {
+    const subject = writing();
+    for (let seq = 1; seq <= 1000; seq++) {
+      subject.message(upload(seq));
+      expect(results(subject.on({ kind: 'upload-answered', answer: recorded(seq + 1) }))).toHaveLength(1);
+    }
+    for (let seq = 1001; seq <= 1000 + LIMITS.uploadsUnansweredMax; seq++)
+      expect(closeCode(subject.message(upload(seq)))).toBeUndefined();
+    expect(closeCode(subject.message(upload(2000)))).toBe('PROTOCOL_FLOOD');
+  });
+
+  it('L16: uploads that nobody takes are messages like others', () => {
+    const subject = opened(uuid);
+    let last: string | undefined;
+    for (let i = 0; i <= limits.messagesBurst; i++) last ??= closeCode(subject.message(upload(1)));
+    expect(last).toBe('PROTOCOL_FLOOD');
+  });
+
+  it.each([
+    ['PROTOCOL_MALFORMED', upload(0)],
+    ['PROTOCOL_MALFORMED', upload(2, { refusalsKept: 2 })],
+    ['PROTOCOL_MALFORMED', upload(1, { mutations: Uint8Array.of(1, 2, 3) })],
+    ['PROTOCOL_TOO_LARGE', upload(1, { mutations: new Uint8Array(LIMITS.uploadBytesMax + 1) })],
+  ])('%s: what no client of ours would send ends the session', (code, message) => {
+    expect(closeCode(writing().message(message))).toBe(code);
+  });
+
+  it('PROTOCOL_CLIENT_ID: only a UUID can be recorded', () => {
+    const subject = opened('c');
+    subject.on({ kind: 'writes', message: enabled });
+    expect(closeCode(subject.message(upload(1)))).toBe('PROTOCOL_CLIENT_ID');
   });
 });

@@ -4,8 +4,8 @@ import type { Uploads } from './uploads.ts';
 
 type WritesMessage = Extract<ServerMessage, { type: 'writes' }>;
 
-/** What cannot be told of by the project's own news heals within this time. */
-const ASK_AGAIN_MS = 15_000;
+/** How soon it is asked again what nobody tells of: a source that was put right has writers again within seconds. */
+const ASK_AGAIN_MS = { enabled: 15_000, 'read-only': 15_000, unavailable: 5000 } as const;
 
 /** Whether a project's uploads are taken, for all of its sessions. */
 export class WritesWatch {
@@ -53,7 +53,7 @@ export class WritesWatch {
       void this.#ask(uploads);
       return;
     }
-    this.#cancelTimer = clock.setTimer(ASK_AGAIN_MS, () => this.askAgain());
+    this.#cancelTimer = clock.setTimer(ASK_AGAIN_MS[this.current?.state ?? 'unavailable'], () => this.askAgain());
   }
 
   #take(next: WritesMessage): void {
