@@ -1,11 +1,12 @@
-import { formatLsn, MalformedBytesError } from '@sluice/domain';
+import { formatLsn, hexFromBytes, MalformedBytesError } from '@sluice/domain';
 import { describe, expect, it } from 'vitest';
 import { clientMessageFromJson, jsonFromServerMessage } from './json.ts';
 import type { ClientMessage, ServerMessage } from './messages.ts';
 import { clientSamples, serverSamples } from './samples.fixture.ts';
 
 function jsonFromClientMessage(message: ClientMessage): string {
-  return JSON.stringify(message, (_key, value) => (typeof value === 'bigint' ? formatLsn(value as never) : value));
+  const shown = message.type === 'upload' ? { ...message, mutations: hexFromBytes(message.mutations) } : message;
+  return JSON.stringify(shown, (_key, value) => (typeof value === 'bigint' ? formatLsn(value as never) : value));
 }
 function shown(type: ServerMessage['type'], index = 0): unknown {
   const sample = serverSamples.filter((message) => message.type === type)[index];

@@ -24,7 +24,11 @@ export interface Mutation {
   /** The encoded cells of the row key, one after the other. */
   readonly key: Uint8Array;
   readonly keyCells: number;
-  /** An insert names the columns that are not NULL, an update those that changed, a delete all that it removed. Never key columns. */
+  /**
+   * Never key columns. An insert names the columns that are not NULL, an update those that changed, a delete all that it removed.
+   * An upsert of a row that was there names all of them, with those of equal value and previous value for the case that the row is
+   * gone: where it is not, they are left as they are.
+   */
   readonly columns: readonly ColumnChange[];
 }
 

@@ -1,4 +1,12 @@
-import { type BucketId, ByteWriter, type CellValue, type Epoch, type Lsn, type StreamNo, writeCell } from '@sluice/domain';
+import {
+  type BucketId,
+  ByteWriter,
+  type CellValue,
+  type Epoch,
+  type Lsn,
+  type StreamNo,
+  writeCell,
+} from '@sluice/domain';
 import { appendOp, CODEC_DEFLATE_RAW, CODEC_STORED, OP_PUT, OP_REMOVE } from './chunk.ts';
 import type { ClientMessage, ServerMessage } from './messages.ts';
 import { encodeMutations } from './mutations.ts';

@@ -47,7 +47,43 @@ export interface Status {
   /** Undefined until the database is open. `memory` does not outlive the page. */
   readonly storage: 'opfs' | 'file' | 'memory' | undefined;
   readonly lastAppliedAtMs: number | undefined;
+  readonly writes: WriteStatus;
 }
+
+export interface WriteStatus {
+  /** Whether the server takes writes; what it said last. While it is `unavailable`, writes wait. */
+  readonly state: 'unknown' | 'enabled' | 'read-only' | 'unavailable';
+  /** Empty, or the code of why it does not. */
+  readonly code: string;
+  /** Local transactions that are not settled: the source has not said what became of them. */
+  readonly pending: number;
+  /** Transactions that were refused and not dismissed. */
+  readonly rejected: number;
+  /** Transactions that had been settled and that the source lost since, because it was set back; since the client was created. */
+  readonly lost: number;
+}
+/** A local transaction that the server refused; its rows are as the server has them again. */
+export interface RejectedWriteInfo {
+  readonly id: number;
+  readonly code: string;
+  readonly reason: string;
+  /** When this client heard of it, Unix time in milliseconds. */
+  readonly rejectedAtMs: number;
+  /** What it did, to be corrected and written again. */
+  readonly operations: readonly WriteOperation[];
+}
+
+/** Values by column; key columns among them. A column that is left out of an insert, or NULL, gets the default of the source. */
+export type WriteValues = Readonly<Record<string, QueryParameter>>;
+/** One step of a local transaction. SQL is one INSERT, UPDATE or DELETE of a synced table, and cannot change a key. */
+export type WriteOperation =
+  | { readonly sql: string; readonly parameters?: readonly QueryParameter[] }
+  | { readonly insert: string; readonly values: WriteValues }
+  /** Inserts the row, or changes these columns of the one that is there. */
+  | { readonly upsert: string; readonly values: WriteValues }
+  /** Changes these columns of the row with this key. */
+  | { readonly update: string; readonly values: WriteValues }
+  | { readonly delete: string; readonly key: WriteValues };
 
 export interface LiveInfo {
   /** The checkpoint whose rows these are. */
@@ -80,7 +116,7 @@ export interface VerifyResult {
   }[];
 }
 
-/** A live, partial replica. It only reads; rows come from the server. Every rejection is a SluiceError. */
+/** A live, partial replica. Every rejection is a SluiceError. */
 export interface SluiceClient {
   /** Connects and stays connected, through every interruption, until `disconnect`. */
   connect(): void;
@@ -90,7 +126,16 @@ export interface SluiceClient {
   close(): Promise<void>;
   /** Runs one reading statement; of two columns with one name the last wins. */
   query<T = QueryRow>(sql: string, parameters?: readonly QueryParameter[]): Promise<T[]>;
-  /** Calls `onRows` with the result, now or after the first checkpoint, and again whenever a checkpoint changed it. */
+  /**
+   * Runs one local transaction: all of its operations or none. It is visible to queries at once, also offline, and goes to the source
+   * when it can, once. Resolves, when it is kept, to the rows that each operation's RETURNING gave.
+   */
+  write(operations: WriteOperation | readonly WriteOperation[]): Promise<QueryRow[][]>;
+  /** Transactions that the source refused, oldest first, until they are dismissed. */
+  rejected(): Promise<readonly RejectedWriteInfo[]>;
+  /** Forgets a refused transaction. */
+  dismiss(id: number): Promise<void>;
+  /** Calls `onRows` with the result, now or after the first checkpoint, and again whenever a checkpoint or a write changed it. */
   live<T = QueryRow>(
     sql: string,
     parameters: readonly QueryParameter[],

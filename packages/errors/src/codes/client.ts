@@ -124,6 +124,36 @@ const callCodes = defineCodes({
     how: 'Await ready() before the first query, or use live(), which waits by itself.',
     retry: 'retry',
   },
+  CLIENT_WRITE_INVALID: {
+    what: 'The write cannot be done; nothing of its transaction was.',
+    who: 'app',
+    how: 'Correct the write: {reason}.',
+    retry: 'give-up',
+  },
+  CLIENT_WRITE_TABLE_UNKNOWN: {
+    what: 'A write names a table that is not synced.',
+    who: 'app',
+    how: 'Write to a table that a stream of the sync rules feeds; {table} is none.',
+    retry: 'give-up',
+  },
+  CLIENT_WRITE_FORBIDDEN: {
+    what: 'A write does something else than to insert, change or delete rows of synced tables, or changes a key.',
+    who: 'app',
+    how: 'Write rows of synced tables alone. To give a row another key, delete it and insert a new one.',
+    retry: 'give-up',
+  },
+  CLIENT_WRITES_READ_ONLY: {
+    what: 'This project takes no writes.',
+    who: 'tenant',
+    how: 'Name the tables that users may write in the `writes` of the sync rules, and deploy them.',
+    retry: 'give-up',
+  },
+  CLIENT_WRITE_TOO_LARGE: {
+    what: 'A local transaction changes more than one upload may carry; nothing of it was done.',
+    who: 'app',
+    how: 'Divide it: at most {rowsMax} rows and {bytesMax} bytes in one transaction.',
+    retry: 'give-up',
+  },
   CLIENT_QUERY_INVALID: {
     what: 'The SQL cannot be run.',
     who: 'app',

@@ -106,6 +106,33 @@ describe('client in a browser on OPFS', () => {
     }
   }, 120_000);
 
+  test('L14: a write that was acknowledged survives the kill of its worker at any instant, over checkpoints that go on', async () => {
+    const name = newName();
+    const acknowledged = new Map<number, string>();
+    let id = 0;
+    for (let round = 0; round < 12; round++) {
+      const opened = open(name, 1_000_000);
+      const { client } = opened;
+      if (round === 0) client.connect();
+      await client.ready();
+      expect(
+        await client.query('SELECT id, filler FROM items WHERE id > 1000 OR filler LIKE ? ORDER BY id', ['mine %']),
+      ).toEqual([...acknowledged].map(([key, filler]) => ({ id: key, filler })).sort((a, b) => a.id - b.id));
+      expect((await client.verify()).problems).toEqual([]);
+      expect(client.status().writes).toMatchObject({ pending: acknowledged.size, rejected: 0 });
+      client.connect();
+      const writes = 1 + Math.floor(Math.random() * 20);
+      for (let i = 0; i < writes; i++) {
+        id++;
+        // Every other one changes a row that each checkpoint brings anew.
+        const key = id % 2 === 0 ? id : 1000 + id;
+        await client.write({ upsert: 'items', values: { id: key, filler: `mine ${id}` } });
+        acknowledged.set(key, `mine ${id}`);
+      }
+      kill(opened);
+    }
+  }, 120_000);
+
   test('a second tab waits with a code while the first holds the database, then goes on', async () => {
     const name = newName();
     const first = open(name, 2);

@@ -6,12 +6,14 @@ import {
   type LiveInfo,
   type QueryParameter,
   type QueryRow,
+  type RejectedWriteInfo,
   type SluiceClient,
   SluiceError,
   type Status,
   type Subscription,
   type VerifyOptions,
   type VerifyResult,
+  type WriteOperation,
 } from '../types.ts';
 import type { Call, PageMessage, WorkerMessage } from './rpc.ts';
 
@@ -45,6 +47,7 @@ const INITIAL_STATUS: Status = {
   lastError: undefined,
   storage: undefined,
   lastAppliedAtMs: undefined,
+  writes: { state: 'unknown', code: '', pending: 0, rejected: 0, lost: 0 },
 };
 const CLOSED: ClientErrorInfo = {
   code: 'CLIENT_CLOSED',
@@ -185,6 +188,16 @@ class PageClient implements SluiceClient {
   async query<T = QueryRow>(sql: string, parameters: readonly QueryParameter[] = []): Promise<T[]> {
     // A query is answered with a frame; the type of its rows is the caller's knowledge of the SQL.
     return rowsFromFrame((await this.#call({ method: 'query', sql, parameters })) as ResultFrame) as T[];
+  }
+  async write(operations: WriteOperation | readonly WriteOperation[]): Promise<QueryRow[][]> {
+    const list: readonly WriteOperation[] = Array.isArray(operations) ? operations : [operations];
+    return ((await this.#call({ method: 'write', operations: list })) as ResultFrame[]).map(rowsFromFrame);
+  }
+  async rejected(): Promise<readonly RejectedWriteInfo[]> {
+    return (await this.#call({ method: 'rejected' })) as RejectedWriteInfo[];
+  }
+  async dismiss(id: number): Promise<void> {
+    await this.#call({ method: 'dismiss', id });
   }
   live<T = QueryRow>(
     sql: string,

@@ -1,9 +1,12 @@
 import type { ResultFrame } from '../core/query/frame.ts';
-import type { CheckpointInfo, ClientErrorInfo, QueryParameter, Status } from '../types.ts';
+import type { CheckpointInfo, ClientErrorInfo, QueryParameter, Status, WriteOperation } from '../types.ts';
 
 /** Calls that are answered; what each gives is what ClientCore gives. */
 export type Call =
   | { readonly method: 'query'; readonly sql: string; readonly parameters: readonly QueryParameter[] }
+  | { readonly method: 'write'; readonly operations: readonly WriteOperation[] }
+  | { readonly method: 'rejected' }
+  | { readonly method: 'dismiss'; readonly id: number }
   | { readonly method: 'verify'; readonly heal: boolean }
   | { readonly method: 'export' }
   | { readonly method: 'signOut' }

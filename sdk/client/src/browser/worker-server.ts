@@ -142,6 +142,15 @@ function run(core: ClientCore, call: Call): { value: unknown; transfer: ArrayBuf
       const frame: ResultFrame = core.query(call.sql, call.parameters);
       return { value: frame, transfer: frameBuffers(frame) };
     }
+    case 'write': {
+      const frames = core.write(call.operations);
+      return { value: frames, transfer: frames.flatMap(frameBuffers) };
+    }
+    case 'rejected':
+      return { value: core.rejected(), transfer: [] };
+    case 'dismiss':
+      core.dismiss(call.id);
+      return { value: undefined, transfer: [] };
     case 'verify':
       return { value: core.verify({ heal: call.heal }), transfer: [] };
     case 'export': {
@@ -167,5 +176,6 @@ function waitingStatus(): Status {
     lastError: errorInfo(coded('CLIENT_STORAGE_BUSY')),
     storage: undefined,
     lastAppliedAtMs: undefined,
+    writes: { state: 'unknown', code: '', pending: 0, rejected: 0, lost: 0 },
   };
 }

@@ -1,6 +1,14 @@
 import { type Clock, formatLsn } from '@sluice/domain';
 import { AppError, isAppError } from '@sluice/errors';
-import type { CheckpointInfo, ClientErrorInfo, Status, VerifyOptions, VerifyResult } from '../types.ts';
+import type {
+  CheckpointInfo,
+  ClientErrorInfo,
+  RejectedWriteInfo,
+  Status,
+  VerifyOptions,
+  VerifyResult,
+  WriteOperation,
+} from '../types.ts';
 import { errorInfo } from './errors.ts';
 import type { ResultFrame } from './query/frame.ts';
 import { LiveQueries } from './query/live-queries.ts';
@@ -9,10 +17,13 @@ import type { Database } from './sqlite/database.ts';
 import type { SqliteModule } from './sqlite/module.ts';
 import type { Storage } from './storage.ts';
 import type { StepObserver } from './store/apply-checkpoint.ts';
+import { codedError } from './store/coded-error.ts';
 import type { InflateRaw } from './store/inflate.ts';
-import { type Applied, codedError, Replica } from './store/replica.ts';
+import { type Applied, Replica } from './store/replica.ts';
 import type { ConnectionState, ReportedError } from './sync/connection-state.ts';
 import { type Progress, SyncDriver, type WebSocketLike } from './sync/sync-driver.ts';
+import type { Settlement } from './writes/pending-queue.ts';
+import { rejectedInfo } from './writes/rejected-write.ts';
 
 export interface ClientCoreOptions {
   readonly project: string;
@@ -90,6 +101,7 @@ export class ClientCore {
       lastError: options.storage.degraded && errorInfo(new AppError(options.storage.degraded)),
       storage: options.storage.kind,
       lastAppliedAtMs: replica.appliedAtMs,
+      writes: { state: 'unknown', code: '', ...writeCounts(replica), lost: 0 },
     };
   }
 
@@ -107,7 +119,7 @@ export class ClientCore {
     const { storage, project, bufferedBytesMax, inflate, onStep } = this.#options;
     const db = openCoded(storage);
     try {
-      const newClientId = this.#newClientId();
+      const newClientId = (): string => this.#newClientId();
       const replica = new Replica(db, { project, newClientId, bufferedBytesMax, inflate, onStep });
       const runner = new QueryRunner(db);
       return { db, replica, runner, live: new LiveQueries(runner), driver: this.#newDriver(replica) };
@@ -135,6 +147,7 @@ export class ClientCore {
       onApplied: (applied) => this.#applied(applied),
       onSource: ({ state, code, rowsDone, rowsEstimate }) =>
         this.#setStatus({ source: { state, code, rowsDone, rowsEstimate } }),
+      onWrites: ({ state, code }) => this.#setStatus({ writes: { ...this.#status.writes, state, code } }),
       onError: (error) => this.#setStatus({ lastError: reportedInfo(error) }),
       onPhase: (phase) => this.#phaseChanged(phase),
       onProgress: (progress) => this.#tellProgress(progress),
@@ -148,7 +161,13 @@ export class ClientCore {
     const engine = this.#openEngine();
     this.#engine = engine;
     for (const entry of this.#live.values()) entry.id = this.#startLive(engine, entry);
-    this.#setStatus({ checkpoint: undefined, progress: undefined, lastAppliedAtMs: undefined, source: undefined });
+    this.#setStatus({
+      checkpoint: undefined,
+      progress: undefined,
+      lastAppliedAtMs: undefined,
+      source: undefined,
+      writes: { ...this.#status.writes, ...writeCounts(engine.replica) },
+    });
     if (this.#isWanted) engine.driver.connect();
   }
   /** As #rebuild, where nobody could catch: a storage that fails even when empty ends this client. */
@@ -203,6 +222,35 @@ export class ClientCore {
     }
   }
 
+  /**
+   * Runs a local transaction: visible at once, sent when there is a connection. Gives what each operation returned.
+   * @throws AppError CLIENT_WRITE_*, CLIENT_QUERY_*, CLIENT_NOT_READY, CLIENT_STORAGE_*; then nothing of it was done
+   */
+  write(operations: readonly WriteOperation[]): readonly ResultFrame[] {
+    const { replica, live, driver } = this.#open();
+    if (!this.isReady) throw new AppError('CLIENT_NOT_READY');
+    if (this.#status.writes.state === 'read-only') throw new AppError('CLIENT_WRITES_READ_ONLY');
+    const { changedTables, results } = replica.write(operations);
+    if (changedTables.size > 0) {
+      this.#tellWrites();
+      live.afterCommit(changedTables, false);
+      driver.written();
+    }
+    return results;
+  }
+  /** Transactions that the server refused, oldest first. @throws AppError CLIENT_STORAGE_* */
+  rejected(): readonly RejectedWriteInfo[] {
+    const { replica } = this.#open();
+    return replica.rejected().map((write) => rejectedInfo(write, replica.schema));
+  }
+  /** Forgets a refused transaction. Nothing happens when it is not there. @throws AppError CLIENT_STORAGE_* */
+  dismiss(id: number): void {
+    if (this.#open().replica.dismiss(id)) this.#tellWrites();
+  }
+  #tellWrites(): void {
+    this.#setStatus({ writes: { ...this.#status.writes, ...writeCounts(this.#open().replica) } });
+  }
+
   /** May call the listener before it returns. The number is for `removeLive`. */
   addLive(sql: string, parameters: readonly QueryParameter[], listener: CoreLiveListener): number {
     const engine = this.#open();
@@ -248,15 +296,21 @@ export class ClientCore {
   #checkpointInfo(): CheckpointInfo | undefined {
     return checkpointInfo(this.#engine?.replica.checkpoint);
   }
-  #applied({ changedTables, schemaChanged }: Applied): void {
+  #applied({ changedTables, schemaChanged, settlement }: Applied): void {
     const { replica, live } = this.#open();
     this.#setStatus({
+      ...this.#settled(settlement, replica),
       checkpoint: this.#checkpointInfo(),
       progress: undefined,
       lastError: undefined,
       lastAppliedAtMs: replica.appliedAtMs,
     });
     live.afterCommit(changedTables, schemaChanged);
+  }
+  #settled({ settled, lost, isForeign }: Settlement, replica: Replica): Partial<Status> {
+    if (settled === 0 && lost === 0 && !isForeign) return {};
+    const { writes } = this.#status;
+    return { writes: { ...writes, ...writeCounts(replica), lost: writes.lost + lost } };
   }
   #phaseChanged(phase: ConnectionState['phase']['kind']): void {
     const connection = CONNECTION_OF[phase];
@@ -275,6 +329,10 @@ export class ClientCore {
     this.#status = { ...this.#status, ...change };
     this.#options.onStatus(this.#status);
   }
+}
+
+function writeCounts(replica: Replica): { readonly pending: number; readonly rejected: number } {
+  return { pending: replica.pendingCount, rejected: replica.rejectedCount };
 }
 
 /** @throws AppError */

@@ -4,12 +4,14 @@ import type {
   LiveInfo,
   QueryParameter,
   QueryRow,
+  RejectedWriteInfo,
   SluiceClient,
   SluiceError,
   Status,
   Subscription,
   VerifyOptions,
   VerifyResult,
+  WriteOperation,
 } from '../types.ts';
 import type { ClientCore } from './client-core.ts';
 import { sluiceError } from './errors.ts';
@@ -52,6 +54,16 @@ export class InProcessClient implements SluiceClient {
   async query<T = QueryRow>(sql: string, parameters: readonly QueryParameter[] = []): Promise<T[]> {
     // The type of a row is the caller's knowledge of the SQL.
     return this.#use(() => rowsFromFrame(this.#core.query(sql, parameters))) as T[];
+  }
+  async write(operations: WriteOperation | readonly WriteOperation[]): Promise<QueryRow[][]> {
+    const list: readonly WriteOperation[] = Array.isArray(operations) ? operations : [operations];
+    return this.#use(() => this.#core.write(list)).map(rowsFromFrame);
+  }
+  async rejected(): Promise<readonly RejectedWriteInfo[]> {
+    return this.#use(() => this.#core.rejected());
+  }
+  async dismiss(id: number): Promise<void> {
+    this.#use(() => this.#core.dismiss(id));
   }
   live<T = QueryRow>(
     sql: string,

@@ -9,7 +9,7 @@ import { memoryStorage } from '../core/storage.ts';
 import type { StepObserver } from '../core/store/apply-checkpoint.ts';
 import type { InflateRaw } from '../core/store/inflate.ts';
 import { type Applied, Replica } from '../core/store/replica.ts';
-import type { ModelSource } from './model-source.ts';
+import type { ModelRow, ModelSource } from './model-source.ts';
 
 let loading: Promise<SqliteModule> | undefined;
 export function testModule(): Promise<SqliteModule> {
@@ -24,11 +24,17 @@ export async function memoryDatabase(): Promise<Database> {
 }
 export function replicaOn(
   db: Database,
-  options: { bufferedBytesMax?: number; inflate?: InflateRaw; onStep?: StepObserver; project?: string } = {},
+  options: {
+    bufferedBytesMax?: number;
+    inflate?: InflateRaw;
+    onStep?: StepObserver;
+    project?: string;
+    newClientId?: string;
+  } = {},
 ): Replica {
   return new Replica(db, {
     project: options.project ?? 'demo',
-    newClientId: 'client-1',
+    newClientId: () => options.newClientId ?? 'client-1',
     bufferedBytesMax: options.bufferedBytesMax,
     inflate: options.inflate,
     onStep: options.onStep,
@@ -73,19 +79,21 @@ export function dump(db: Database, source: ModelSource): Record<string, string[]
 export function expectedDump(db: Database, source: ModelSource, held: ReadonlySet<BucketId>): Record<string, string[]> {
   return Object.fromEntries(
     source.tables.map((table) => {
-      const lines = source.expectedRows(table.name, held).map((row) =>
-        row
-          .map(({ value, isFloat }) => {
-            if (value === null) return 'null:';
-            if (value instanceof Uint8Array) return `blob:${Buffer.from(value).toString('hex').toUpperCase()}`;
-            if (isFloat) return `real:${realText(db, value as number)}`;
-            return `${typeof value === 'string' ? 'text' : 'integer'}:${value}`;
-          })
-          .join('|'),
-      );
+      const lines = source.expectedRows(table.name, held).map((row) => rowLine(db, row));
       return [table.name, lines.sort()];
     }),
   );
+}
+/** One row as `dump` gives it. */
+export function rowLine(db: Database, row: ModelRow): string {
+  return row
+    .map(({ value, isFloat }) => {
+      if (value === null) return 'null:';
+      if (value instanceof Uint8Array) return `blob:${Buffer.from(value).toString('hex').toUpperCase()}`;
+      if (isFloat) return `real:${realText(db, value as number)}`;
+      return `${typeof value === 'string' ? 'text' : 'integer'}:${value}`;
+    })
+    .join('|');
 }
 function realText(db: Database, value: number): string {
   let text = '';

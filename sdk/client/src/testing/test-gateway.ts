@@ -10,6 +10,7 @@ import type { WebSocketLike } from '../core/sync/sync-driver.ts';
 import type { ModelSource } from './model-source.ts';
 
 type Hello = Extract<ClientMessage, { type: 'hello' }>;
+type Upload = Extract<ClientMessage, { type: 'upload' }>;
 
 /**
  * A gateway for one client in the same thread, over the model: it answers a hello with what the client lacks, and `push`
@@ -19,7 +20,10 @@ export class TestGateway {
   readonly #source: ModelSource;
   readonly hellos: Hello[] = [];
   readonly received: ClientMessage[] = [];
+  readonly uploads: Upload[] = [];
   wanted: ReadonlySet<BucketId>;
+  /** What it says of writes; nothing unless set. */
+  writes: Extract<ServerMessage, { type: 'writes' }> | undefined;
   tamper: (bytes: Uint8Array<ArrayBuffer>) => readonly Uint8Array<ArrayBuffer>[] = (bytes) => [bytes];
   /** Buckets as of the last checkpoint that was sent on this connection. */
   #given: ReadonlySet<BucketId> = new Set();
@@ -54,6 +58,13 @@ export class TestGateway {
     this.#socket?.deliver(bytes);
   }
 
+  /** The numbers of the uploads that came, in their order; forgets them. */
+  takeUploads(): number[] {
+    const seqs = this.uploads.map(({ seq }) => seq);
+    this.uploads.length = 0;
+    return seqs;
+  }
+
   /** The next checkpoint, with everything that the model recorded since the last. */
   push(replaced: ReadonlySet<BucketId> = new Set()): void {
     const held = this.#given;
@@ -65,10 +76,12 @@ export class TestGateway {
 
   #receive(message: ClientMessage): void {
     this.received.push(message);
+    if (message.type === 'upload') this.uploads.push(message);
     if (message.type !== 'hello') return;
     this.hellos.push(message);
     this.send(
       { type: 'welcome', version: PROTOCOL_VERSION, session: 's', pingIntervalMs: 20_000 },
+      ...(this.writes ? [this.writes] : []),
       this.#source.schemaMessage(),
     );
     const { resume } = message;

@@ -2,7 +2,7 @@ import { AppError } from '@sluice/errors';
 import type { Database, SqlValue } from '../sqlite/database.ts';
 import { SQLITE, SqliteFailure } from '../sqlite/module.ts';
 import type { Statement } from '../sqlite/statement.ts';
-import { codedError } from '../store/replica.ts';
+import { codedError } from '../store/coded-error.ts';
 import type { ResultFrame } from './frame.ts';
 import { readFrame } from './read-frame.ts';
 
@@ -105,7 +105,8 @@ export class QueryRunner {
   }
 }
 
-function sqlValue(value: QueryParameter | undefined, index: number): SqlValue {
+/** @throws AppError CLIENT_QUERY_PARAMETER_INVALID */
+export function sqlValue(value: QueryParameter | undefined, index: number): SqlValue {
   if (typeof value === 'boolean') return value ? 1 : 0;
   if (value === null || typeof value === 'string' || value instanceof Uint8Array) return value;
   if (typeof value === 'number' && !Number.isNaN(value)) return value;

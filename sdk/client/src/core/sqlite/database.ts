@@ -4,12 +4,16 @@ import { Statement } from './statement.ts';
 const encoder = new TextEncoder();
 const CACHED_STATEMENTS_MAX = 64;
 
+/** By table, the columns that may be updated. */
+export type Permits = ReadonlyMap<string, ReadonlySet<string>>;
+const NOTHING: Permits = new Map();
+
 /** One open connection. Everything is synchronous; only one owner may hold a database file at a time. */
 export class Database {
   readonly module: SqliteModule;
   readonly pointer: Pointer;
-  /** While true, only statements that read may be prepared. */
-  #readOnly = false;
+  /** What may be prepared just now; undefined for everything. */
+  #permits: Permits | undefined;
   readonly #cache = new Map<string, Statement>();
   #closed = false;
 
@@ -50,8 +54,13 @@ export class Database {
       capi.SQLITE_FUNCTION,
       capi.SQLITE_RECURSIVE,
     ] as number[]);
-    const authorize = (_context: unknown, action: number): number =>
-      !this.#readOnly || readActions.has(action) ? capi.SQLITE_OK : capi.SQLITE_DENY;
+    const authorize = (_context: unknown, action: number, first: unknown, second: unknown): number => {
+      const permits = this.#permits;
+      if (!permits || readActions.has(action)) return capi.SQLITE_OK;
+      const columns = permits.get(String(first));
+      if (columns && (action === capi.SQLITE_INSERT || action === capi.SQLITE_DELETE)) return capi.SQLITE_OK;
+      return columns?.has(String(second)) && action === capi.SQLITE_UPDATE ? capi.SQLITE_OK : capi.SQLITE_DENY;
+    };
     capi.sqlite3_set_authorizer(this.pointer, authorize, 0);
   }
 
@@ -91,11 +100,15 @@ export class Database {
 
   /** Runs `fn` with a guard: whatever it prepares may only read (no PRAGMA, ATTACH, BEGIN or write). */
   whileReadOnly<T>(fn: () => T): T {
-    this.#readOnly = true;
+    return this.whileWriting(NOTHING, fn);
+  }
+  /** As `whileReadOnly`, but statements may insert into and delete from these tables and update these columns of them. */
+  whileWriting<T>(permits: Permits, fn: () => T): T {
+    this.#permits = permits;
     try {
       return fn();
     } finally {
-      this.#readOnly = false;
+      this.#permits = undefined;
     }
   }
 

@@ -46,6 +46,13 @@ export interface SqliteExports {
   readonly sqlite3_column_text: (statement: Pointer, column: number) => Pointer;
   readonly sqlite3_column_blob: (statement: Pointer, column: number) => Pointer;
   readonly sqlite3_column_bytes: (statement: Pointer, column: number) => number;
+  readonly sqlite3_preupdate_old: (db: Pointer, column: number, out: Pointer) => number;
+  readonly sqlite3_preupdate_new: (db: Pointer, column: number, out: Pointer) => number;
+  readonly sqlite3_value_type: (value: Pointer) => number;
+  readonly sqlite3_value_int64: (value: Pointer) => bigint;
+  readonly sqlite3_value_double: (value: Pointer) => number;
+  readonly sqlite3_value_blob: (value: Pointer) => Pointer;
+  readonly sqlite3_value_bytes: (value: Pointer) => number;
 }
 
 export const SQLITE = {
@@ -58,6 +65,7 @@ export const SQLITE = {
   full: 13,
   cantOpen: 14,
   constraint: 19,
+  mismatch: 20,
   auth: 23,
   notADatabase: 26,
   row: 100,

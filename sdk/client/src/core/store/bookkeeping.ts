@@ -8,10 +8,11 @@ import {
   type StreamNo,
 } from '@sluice/domain';
 import type { Database } from '../sqlite/database.ts';
+import { PENDING_TABLES } from '../writes/pending-queue.ts';
 import { EMPTY_SCHEMA, formatSchema, readSchema, type Schema } from './schema.ts';
 
 /** Raised when these tables or columns change meaning; a database of another format is emptied and loaded again. */
-export const STORE_FORMAT = 1;
+export const STORE_FORMAT = 2;
 
 const CREATE = `
 CREATE TABLE IF NOT EXISTS _sluice_state (
@@ -57,6 +58,7 @@ export interface ReplicaState {
 /** Creates the bookkeeping tables and the state row of an empty database. */
 export function initialize(db: Database, identity: { clientId: string; project: string }): void {
   db.script(CREATE);
+  db.script(PENDING_TABLES);
   db.run('INSERT OR IGNORE INTO _sluice_state (id, format, client_id, project, schema) VALUES (1, ?, ?, ?, ?)', [
     STORE_FORMAT,
     identity.clientId,
@@ -88,6 +90,9 @@ export function readState(db: Database, project: string): ReplicaState | undefin
   return state;
 }
 
+export function writeClientId(db: Database, clientId: string): void {
+  db.run('UPDATE _sluice_state SET client_id = ?', [clientId]);
+}
 export function writeSchema(db: Database, schema: Schema): void {
   db.run('UPDATE _sluice_state SET schema = ?', [formatSchema(schema)]);
 }

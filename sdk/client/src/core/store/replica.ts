@@ -1,11 +1,22 @@
 import type { BucketId, Checkpoint, Epoch, Lsn } from '@sluice/domain';
-import { MalformedBytesError } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
 import type { BucketSum, StreamSchema, TableSchema } from '@sluice/protocol';
+import type { WriteOperation } from '../../types.ts';
+import type { ResultFrame } from '../query/frame.ts';
 import type { Database } from '../sqlite/database.ts';
-import { SQLITE, SqliteFailure } from '../sqlite/module.ts';
+import { runLocalWrite } from '../writes/local-writes.ts';
+import { Overlay } from '../writes/overlay.ts';
+import { PendingQueue, type PendingWrite, type RejectedWrite, type Settlement } from '../writes/pending-queue.ts';
 import { applyCheckpoint, ChecksumMismatch, type StepObserver } from './apply-checkpoint.ts';
-import { type BucketState, initialize, type ReplicaState, readBuckets, readState } from './bookkeeping.ts';
+import {
+  type BucketState,
+  initialize,
+  type ReplicaState,
+  readBuckets,
+  readState,
+  writeClientId,
+} from './bookkeeping.ts';
+import { codedError } from './coded-error.ts';
 import type { InflateRaw } from './inflate.ts';
 import { type CheckpointHead, PendingCheckpoint } from './pending-checkpoint.ts';
 import { parseSchema, type Schema } from './schema.ts';
@@ -14,8 +25,8 @@ import { type VerifyReport, verifyRows } from './verify-rows.ts';
 
 export interface ReplicaOptions {
   readonly project: string;
-  /** Used only when the database is new. */
-  readonly newClientId: string;
+  /** For a database that is new, or the copy of another one. */
+  readonly newClientId: () => string;
   readonly bufferedBytesMax: number | undefined;
   readonly inflate: InflateRaw | undefined;
   readonly onStep: StepObserver | undefined;
@@ -24,6 +35,12 @@ export interface Applied {
   readonly checkpoint: Checkpoint;
   readonly changedTables: ReadonlySet<string>;
   readonly schemaChanged: boolean;
+  readonly settlement: Settlement;
+}
+/** A local transaction that is in the tables, and durable. */
+export interface Written {
+  readonly changedTables: ReadonlySet<string>;
+  readonly results: readonly ResultFrame[];
 }
 /** What a new connection may ask to continue from. */
 export interface ResumePoint {
@@ -39,13 +56,15 @@ export interface ResumePoint {
 export class Replica {
   readonly #db: Database;
   readonly #options: ReplicaOptions;
-  readonly #clientId: string;
+  #clientId: string;
   #schema: Schema;
   #announced: Schema | undefined;
   #checkpoint: Checkpoint | undefined;
   #appliedAtMs: number | undefined;
   #buckets: Map<BucketId, BucketState>;
   readonly #writers: TableWriters = new Map();
+  readonly #overlay: Overlay;
+  readonly #queue: PendingQueue;
 
   /**
    * Takes the database over.
@@ -60,12 +79,14 @@ export class Replica {
     this.#checkpoint = state.checkpoint;
     this.#appliedAtMs = state.appliedAtMs;
     this.#buckets = this.#readBuckets();
+    this.#overlay = new Overlay(db, state.schema);
+    this.#queue = new PendingQueue(db);
   }
 
   #open(): ReplicaState {
     const { project, newClientId } = this.#options;
     try {
-      initialize(this.#db, { clientId: newClientId, project });
+      initialize(this.#db, { clientId: newClientId(), project });
       const state = readState(this.#db, project);
       if (state) return state;
     } catch (error) {
@@ -122,8 +143,10 @@ export class Replica {
       this.#options.onStep?.(step, ops);
       if (step === 'chunk') input.onProgress(ops);
     };
-    const changedTables = this.#transaction(() =>
-      applyCheckpoint(this.#db, {
+    const isNewEpoch = this.#checkpoint !== undefined && this.#checkpoint.epoch !== pending.head.epoch;
+    const { changedTables, settlement } = this.#transaction(() => {
+      const lifted = this.#overlay.lift();
+      const changed = applyCheckpoint(this.#db, {
         pending,
         sums,
         from: this.#schema,
@@ -133,15 +156,64 @@ export class Replica {
         appliedAtMs: nowMs,
         inflate: this.#options.inflate,
         onStep,
-      }),
-    );
+      });
+      this.#overlay.setSchema(to);
+      const settled = this.#queue.settle(to, { clientId: this.#clientId, nowMs, isNewEpoch });
+      if (settled.isForeign) this.#becomeAnother();
+      this.#queue.forEachMutation((mutation) => this.#overlay.lay(mutation));
+      return { changedTables: new Set([...changed, ...lifted]), settlement: settled };
+    });
     const schemaChanged = to !== this.#schema;
     const { epoch, lsn, committedAtMs } = pending.head;
     this.#schema = to;
     this.#announced = undefined;
     this.#checkpoint = { epoch, lsn, committedAtMs };
     this.#appliedAtMs = nowMs;
-    return { checkpoint: this.#checkpoint, changedTables, schemaChanged };
+    return { checkpoint: this.#checkpoint, changedTables, schemaChanged, settlement };
+  }
+
+  /** Two clients of one id would take each other's writes for their own: this one gets another id. */
+  #becomeAnother(): void {
+    this.#clientId = this.#options.newClientId();
+    writeClientId(this.#db, this.#clientId);
+    this.#queue.startOver();
+  }
+
+  /**
+   * Runs a local transaction: all of it is in the tables and in the queue of what is to be sent, or nothing.
+   * @throws AppError CLIENT_WRITE_*, CLIENT_QUERY_*, CLIENT_STORAGE_*
+   */
+  write(operations: readonly WriteOperation[]): Written {
+    const overlay = this.#overlay;
+    return this.#transaction(() => {
+      const { payload, changedTables, results } = runLocalWrite(this.#db, {
+        schema: this.#schema,
+        overlay,
+        operations,
+      });
+      if (payload) this.#queue.add(payload);
+      return { changedTables, results };
+    });
+  }
+  get pendingCount(): number {
+    return this.#queue.count;
+  }
+  /** The number of the last write that is settled. */
+  get settledSeq(): number {
+    return this.#queue.marks.settled;
+  }
+  pendingAfter(seq: number, limit: number): PendingWrite[] {
+    return this.#queue.after(seq, limit);
+  }
+  get rejectedCount(): number {
+    return this.#queue.rejectedCount;
+  }
+  rejected(): RejectedWrite[] {
+    return this.#queue.rejected();
+  }
+  /** False when there is no such refusal. */
+  dismiss(id: number): boolean {
+    return this.#transaction(() => this.#queue.dismiss(id));
   }
 
   #transaction<T>(work: () => T): T {
@@ -164,35 +236,21 @@ export class Replica {
   close(): void {
     for (const writer of this.#writers.values()) writer.finalize();
     this.#writers.clear();
+    this.#overlay.close();
   }
 
   /** Recomputes every bucket's totals from the rows themselves (L9). @throws AppError */
   verify(): VerifyReport {
     try {
+      this.#db.run('BEGIN');
+      // Sums are of what the server has.
+      this.#overlay.lift();
       return verifyRows(this.#db, this.#schema, [...this.#buckets.values()]);
     } catch (error) {
       throw codedError(error);
+    } finally {
+      if (this.#db.inTransaction) this.#db.run('ROLLBACK');
     }
-  }
-}
-
-/** Gives what SQLite and the parsers throw a stable code; what has one, and a mismatch, stays as it is. */
-export function codedError(error: unknown): unknown {
-  if (error instanceof MalformedBytesError)
-    return new AppError('CLIENT_CHUNK_INVALID', { internal: error.message, cause: error });
-  if (!(error instanceof SqliteFailure)) return error;
-  const internal = `sqlite result ${error.resultCode}`;
-  switch (error.primary) {
-    case SQLITE.constraint:
-      return new AppError('CLIENT_CHUNK_INVALID', { internal, cause: error });
-    case SQLITE.full:
-    case SQLITE.nomem:
-      return new AppError('CLIENT_STORAGE_FULL', { internal, cause: error });
-    case SQLITE.corrupt:
-    case SQLITE.notADatabase:
-      return new AppError('CLIENT_STORAGE_CORRUPT', { internal, cause: error });
-    default:
-      return new AppError('CLIENT_STORAGE_FAILED', { internal, cause: error });
   }
 }
 

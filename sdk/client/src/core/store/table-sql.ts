@@ -20,7 +20,7 @@ export function rowidName(table: TableSchema): string | undefined {
 
 /**
  * A STRICT table keeps each value exactly as it came: INTEGER, TEXT and BLOB columns hold just that, ANY holds anything
- * without conversion. A single INTEGER key becomes the rowid.
+ * without conversion. A single INTEGER key becomes the rowid. A row that only a local write made has nobody who holds it: 0.
  */
 export function createTableSql(table: TableSchema): string {
   const columns = table.columns.map((column, index) => {
@@ -28,7 +28,7 @@ export function createTableSql(table: TableSchema): string {
     return `${quoteName(column.name)} ${column.sqliteType}${notNull}`;
   });
   const key = table.columns.slice(0, table.keyColumns).map((column) => quoteName(column.name));
-  return `CREATE TABLE ${quoteName(table.name)} (${columns.join(', ')}, ${HOLDERS_COLUMN} ANY NOT NULL, ${HASH_COLUMN} INTEGER NOT NULL, PRIMARY KEY (${key.join(', ')})) STRICT`;
+  return `CREATE TABLE ${quoteName(table.name)} (${columns.join(', ')}, ${HOLDERS_COLUMN} ANY NOT NULL DEFAULT 0, ${HASH_COLUMN} INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (${key.join(', ')})) STRICT`;
 }
 
 /** Places 1..n are the columns in order, n+1 the holders, n+2 the hash; `update` and `updateHolders` end with the rowid. */

@@ -104,6 +104,8 @@ export type ConnectionEffect =
   /** Forget the checkpoint that was on its way. */
   | { readonly type: 'discard' }
   | { readonly type: 'source'; readonly source: Extract<ServerMessage, { type: 'source' }> }
+  | { readonly type: 'writes'; readonly writes: Extract<ServerMessage, { type: 'writes' }> }
+  | { readonly type: 'upload-result'; readonly result: Extract<ServerMessage, { type: 'upload-result' }> }
   | { readonly type: 'report'; readonly error: ReportedError };
 
 /** An error of this client by its code, or one that the server described. */

@@ -281,6 +281,10 @@ function messageInSession(
     }
     case 'source':
       return { state, effects: [{ type: 'source', source: message }] };
+    case 'writes':
+      return { state, effects: [{ type: 'writes', writes: message }] };
+    case 'upload-result':
+      return { state, effects: [{ type: 'upload-result', result: message }] };
     default:
       return unreachable(message);
   }

@@ -10,8 +10,10 @@ import {
   type ServerMessage,
   SUBPROTOCOL_BINARY,
 } from '@sluice/protocol';
+import { codedError } from '../store/coded-error.ts';
 import type { PendingCheckpoint } from '../store/pending-checkpoint.ts';
-import { type Applied, ChecksumMismatch, codedError, type Replica } from '../store/replica.ts';
+import { type Applied, ChecksumMismatch, type Replica } from '../store/replica.ts';
+import type { Settlement } from '../writes/pending-queue.ts';
 import { deadlineOf, nextConnection } from './connection.ts';
 import {
   type ConnectionEffect,
@@ -20,6 +22,7 @@ import {
   INITIAL_STATE,
   type ReportedError,
 } from './connection-state.ts';
+import { UploadSender } from './upload-sender.ts';
 
 /** The part of the browser's WebSocket that is used; `ws` has the same. */
 export interface WebSocketLike {
@@ -50,6 +53,7 @@ export interface SyncDriverOptions {
   readonly onCorrupt: () => void;
   readonly onApplied: (applied: Applied) => void;
   readonly onSource: (source: Extract<ServerMessage, { type: 'source' }>) => void;
+  readonly onWrites: (writes: Extract<ServerMessage, { type: 'writes' }>) => void;
   readonly onError: (error: ReportedError) => void;
   readonly onPhase: (phase: ConnectionState['phase']['kind']) => void;
   readonly onProgress: (progress: Progress | undefined) => void;
@@ -63,10 +67,13 @@ export class SyncDriver {
   #pending: PendingCheckpoint | undefined;
   #cancelTimer: (() => void) | undefined;
   readonly #queue: ConnectionEvent[] = [];
+  readonly #uploads: UploadSender;
   #isRunning = false;
 
   constructor(options: SyncDriverOptions) {
     this.#options = options;
+    const { replica, clock, random } = options;
+    this.#uploads = new UploadSender({ replica, clock, random, send: (message) => this.#send(message) });
   }
 
   connect(): void {
@@ -86,6 +93,11 @@ export class SyncDriver {
     this.#dispatch({ type: 'distrust' });
   }
 
+  /** There is something new to send. */
+  written(): void {
+    this.#uploads.pump();
+  }
+
   #dispatch(event: ConnectionEvent): void {
     this.#queue.push(event);
     if (this.#isRunning) return;
@@ -103,6 +115,7 @@ export class SyncDriver {
     const context = { nowMs: clock.monotonicMs(), random: random(), held: replica.checkpoint };
     const { state, effects } = nextConnection(this.#state, event, context);
     this.#state = state;
+    if (before === 'syncing' && state.phase.kind !== 'syncing') this.#uploads.hungUp();
     if (state.phase.kind !== before) onPhase(state.phase.kind);
     for (const effect of effects) this.#perform(effect);
   }
@@ -135,6 +148,13 @@ export class SyncDriver {
         break;
       case 'source':
         this.#options.onSource(effect.source);
+        break;
+      case 'writes':
+        this.#options.onWrites(effect.writes);
+        this.#uploads.setOpen(effect.writes.state === 'enabled');
+        break;
+      case 'upload-result':
+        this.#uploads.answered(effect.result);
         break;
       case 'report':
         this.#options.onError(effect.error);
@@ -177,6 +197,13 @@ export class SyncDriver {
     const { epoch, lsn } = applied.checkpoint;
     this.#dispatch({ type: 'applied', epoch, lsn });
     onApplied(applied);
+    this.#afterSettling(applied.settlement);
+  }
+  #afterSettling({ isForeign, lost }: Settlement): void {
+    // The server knows this connection by the id of before.
+    if (isForeign) this.#dispatch({ type: 'socket-closed', reason: '' });
+    else if (lost > 0) this.#uploads.renumbered();
+    this.#uploads.pump();
   }
   #refuse(error: unknown): void {
     if (error instanceof ChecksumMismatch)
