@@ -61,6 +61,7 @@ export class FaultStage implements AsyncDisposable {
   /** Puts everything right that a history may have left broken when it failed. */
   async recover(): Promise<void> {
     const { platform, sources, disk } = this;
+    platform.forgetCrashed();
     for (const [name] of WANTED)
       for (const process of platform.running(name)) {
         process.signal('SIGCONT');

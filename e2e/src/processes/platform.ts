@@ -149,6 +149,10 @@ export class Platform implements AsyncDisposable {
   get crashed(): readonly ServiceProcess[] {
     return this.#processes.filter(({ hasCrashed }) => hasCrashed);
   }
+  /** They were told of. */
+  forgetCrashed(): void {
+    this.#processes = this.#processes.filter(({ hasCrashed }) => !hasCrashed);
+  }
 
   /** Connections of clients that the gateway has. */
   connectionsTo(gateway: ServiceProcess): number {

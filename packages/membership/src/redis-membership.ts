@@ -49,14 +49,15 @@ export function createRedisMembership(options: RedisMembershipOptions): Membersh
   const settings = { lazyConnect: true } as const;
   // A beat that could not be sent is not sent later: the next one says what is true then.
   const commands = new Redis(options.url, { ...settings, maxRetriesPerRequest: 1 });
-  const subscriber = new Redis(options.url, { ...settings, maxRetriesPerRequest: null });
+  // Subscribed below, with each connection: nobody would hear that the driver's own attempt was rejected, and that ends a process.
+  const subscriber = new Redis(options.url, { ...settings, maxRetriesPerRequest: 0, autoResubscribe: false });
   const listeners = new Set<() => void>();
+  subscriber.on('ready', () => void subscriber.subscribe(channel).catch(options.onError));
   for (const connection of [commands, subscriber]) {
     connection.on('error', options.onError);
     // A failure to connect is an error event as well, and the next try comes by itself.
     connection.connect().catch(() => {});
   }
-  subscriber.subscribe(channel).catch(options.onError);
   let isTelling = false;
   subscriber.on('message', (_, from) => {
     if (from === id || isTelling) return;

@@ -35,8 +35,8 @@ export interface LoggerOptions {
 /** Fields that any service may log: ids and positions of ours, sizes and times, never contents. */
 const commonFields = `
   attempt bucket bytes checkpoint clientId code connectionId count durationMs epoch host jobId lagBytes lagMs lsn method
-  ops organizationId pid port position projectId publication reason requestId retryInMs rows shard signal slot state status
-  stream streamId table version workerId
+  ops organizationId pid port position projectId publication rangesDone rangesLeft reason requestId retryInMs rows shard signal
+  slot state status stream streamId table version workerId
 `
   .trim()
   .split(/\s+/);

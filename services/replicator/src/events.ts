@@ -33,7 +33,8 @@ export function createReplicatorEvents(logger: Logger): ReplicatorEvents {
     stopped: (projectId, error) => logger.error('project stopped', { projectId, error, code: codeOf(error) }),
     epochOpened: (projectId, epoch, reason) => logger.info('epoch opened', { projectId, epoch, reason }),
     copied: (projectId, table, rows, durationMs) => logger.info('range copied', { projectId, table, rows, durationMs }),
-    copyResumed: (projectId, epoch, ranges) => logger.info('copy resumed', { projectId, epoch, ...ranges }),
+    copyResumed: (projectId, epoch, { done, left }) =>
+      logger.info('copy resumed', { projectId, epoch, rangesDone: done, rangesLeft: left }),
     switched: (projectId, epoch) => logger.info('streams switched', { projectId, epoch }),
     audited: (projectId, streams, differing) => {
       if (differing === 0) logger.info('buckets equal the source', { projectId, count: streams });

@@ -49,6 +49,8 @@ export class RedisLink {
       retryStrategy: (tries) => Math.min(RECONNECT_MIN_MS * 2 ** (tries - 1), RECONNECT_MAX_MS),
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
+      // Whoever subscribed does it again: the driver would not hear that its own attempt was rejected, and that ends a process.
+      autoResubscribe: false,
       // Rejects what is under way when the link is lost. Any other value would leave it unanswered.
       maxRetriesPerRequest: 0,
     });
