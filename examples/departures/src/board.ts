@@ -27,19 +27,33 @@ export const DEPARTURES_SQL = `
   order by f.departs_at, f.id
   limit 24`;
 
+/** What crews may write of a flight; the source decides who may write which. */
+export type EditableColumn = 'gate' | 'remark' | 'status';
+export type OnEdit = (departure: Departure, column: EditableColumn, value: string) => void;
+
+const STATUSES = ['on time', 'delayed', 'boarding', 'departed', 'cancelled'];
+
 const rowById = new Map<number, { readonly row: HTMLTableRowElement; readonly shown: string }>();
 
-/** Draws the departures into `body`, reusing rows, and flashes those that changed since the last drawing. */
-export function drawBoard(body: HTMLTableSectionElement, departures: readonly Departure[], flash: boolean): void {
+/**
+ * Draws the departures into `body`, reusing rows, and flashes those that changed since the last drawing. A row that somebody is
+ * editing stays as it is until they are done.
+ */
+export function drawBoard(
+  body: HTMLTableSectionElement,
+  departures: readonly Departure[],
+  { flash, onEdit }: { readonly flash: boolean; readonly onEdit: OnEdit },
+): void {
   const kept = new Set<number>();
   departures.forEach((departure, index) => {
     kept.add(departure.id);
     const shown = JSON.stringify(departure);
     const old = rowById.get(departure.id);
-    const row = old?.shown === shown ? old.row : drawRow(departure);
+    const isEdited = old?.row.querySelector('input, select') !== null && old !== undefined;
+    const row = old && (isEdited || old.shown === shown) ? old.row : drawRow(departure, onEdit);
     if (old && old.row !== row) old.row.remove();
-    if (old && old.shown !== shown && flash) row.classList.add('changed');
-    rowById.set(departure.id, { row, shown });
+    if (old && old.row !== row && flash) row.classList.add('changed');
+    rowById.set(departure.id, { row, shown: isEdited ? old.shown : shown });
     if (body.children[index] !== row) body.insertBefore(row, body.children[index] ?? null);
   });
   for (const [id, { row }] of rowById)
@@ -49,7 +63,7 @@ export function drawBoard(body: HTMLTableSectionElement, departures: readonly De
     }
 }
 
-function drawRow(departure: Departure): HTMLTableRowElement {
+function drawRow(departure: Departure, onEdit: OnEdit): HTMLTableRowElement {
   const row = document.createElement('tr');
   const due = new Date(departure.departs_at.replace(' ', 'T'));
   const time = cell(row);
@@ -62,10 +76,60 @@ function drawRow(departure: Departure): HTMLTableRowElement {
   place(cell(row), departure.origin, departure.origin_city);
   place(cell(row), departure.destination, departure.destination_city);
   cell(row, String(departure.distance)).classList.add('num');
-  cell(row, departure.gate);
-  cell(row).append(element('span', departure.status, `pill ${departure.status.replace(' ', '-')}`));
-  cell(row, departure.remark ?? '');
+  const edit = (column: EditableColumn): void => {
+    const at = row.querySelector<HTMLElement>(`[data-column=${column}]`);
+    if (at) openEditor(at, departure, column, onEdit);
+  };
+  cell(row).append(editButton('gate', departure.gate, () => edit('gate')));
+  const status = editButton('status', departure.status, () => edit('status'));
+  status.classList.add('pill', departure.status.replace(' ', '-'));
+  cell(row).append(status);
+  cell(row).append(editButton('remark', departure.remark ?? '', () => edit('remark')));
   return row;
+}
+
+function editButton(column: EditableColumn, text: string, onClick: () => void): HTMLButtonElement {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'edit';
+  button.dataset.column = column;
+  button.textContent = text === '' ? '…' : text;
+  button.title = `Change the ${column}`;
+  button.onclick = onClick;
+  return button;
+}
+
+/** Puts a field in place of the button. Enter or another place keeps what was typed, Escape does not. */
+function openEditor(button: HTMLElement, departure: Departure, column: EditableColumn, onEdit: OnEdit): void {
+  const before = departure[column] ?? '';
+  const field = column === 'status' ? statusField(before) : textField(before);
+  field.setAttribute('aria-label', `${column} of ${departure.flight_no}`);
+  let isOver = false;
+  const close = (isKept: boolean): void => {
+    if (isOver) return;
+    isOver = true;
+    field.replaceWith(button);
+    if (isKept && field.value.trim() !== before) onEdit(departure, column, field.value.trim());
+  };
+  field.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter') close(true);
+    if (event.key === 'Escape') close(false);
+  });
+  field.addEventListener('blur', () => close(true));
+  if (column === 'status') field.addEventListener('change', () => close(true));
+  button.replaceWith(field);
+  field.focus();
+}
+function textField(value: string): HTMLInputElement {
+  const field = document.createElement('input');
+  field.value = value;
+  field.maxLength = 40;
+  return field;
+}
+function statusField(value: string): HTMLSelectElement {
+  const field = document.createElement('select');
+  for (const status of new Set([value, ...STATUSES])) field.append(new Option(status, status, false, status === value));
+  return field;
 }
 
 function cell(row: HTMLTableRowElement, text = ''): HTMLTableCellElement {

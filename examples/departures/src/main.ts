@@ -1,5 +1,6 @@
-import { createClient, type SluiceClient, type Status } from '@sluice/client';
-import { DEPARTURES_SQL, type Departure, drawBoard } from './board.ts';
+import { createClient, type SluiceClient, SluiceError, type Status } from '@sluice/client';
+import { DEPARTURES_SQL, type Departure, drawBoard, type EditableColumn } from './board.ts';
+import { drawRefusals } from './refusals.ts';
 import { openSession, readSimulator, readUsers, setSimulator } from './session.ts';
 
 const USER_KEY = 'departures.user';
@@ -23,6 +24,7 @@ const simulatorButton = byId('simulator', HTMLButtonElement);
 const board = byId('board', HTMLTableSectionElement);
 const empty = byId('empty', HTMLElement);
 const problem = byId('problem', HTMLElement);
+const refusals = byId('refusals', HTMLElement);
 const progress = byId('progress', HTMLProgressElement);
 
 let client: SluiceClient | undefined;
@@ -34,7 +36,8 @@ async function signIn(user: string): Promise<void> {
   live?.unsubscribe();
   await client?.close();
   localStorage.setItem(USER_KEY, user);
-  drawBoard(board, [], false);
+  drawBoard(board, [], { flash: false, onEdit: write });
+  refusals.hidden = true;
   const project = localStorage.getItem('departures.project') ?? '';
   const cachedUrl = localStorage.getItem('departures.gateway') ?? '';
   // The session is asked for when it is first needed, so that the board also starts without the server.
@@ -61,12 +64,34 @@ function watchBoard(): void {
   const since = new Date(Date.now() - BOARD_BACK_MS).toISOString().slice(0, 19).replace('T', ' ');
   let isFirst = true;
   live = client.live<Departure>(DEPARTURES_SQL, [since, searchInput.value.trim()], (departures, info) => {
-    drawBoard(board, departures, !isFirst);
+    drawBoard(board, departures, { flash: !isFirst, onEdit: write });
     empty.hidden = departures.length > 0;
     empty.textContent = searchInput.value === '' ? 'No departures at your airports.' : 'Nothing matches.';
     if (!isFirst && info.checkpoint) showLatency(info.checkpoint.committedAtMs);
     isFirst = false;
     void showCounts();
+  });
+}
+
+/** Seen at once, sent when there is a connection; a refusal comes back with a checkpoint. */
+function write(departure: Departure, column: EditableColumn, value: string): void {
+  const values = { id: departure.id, [column]: value === '' && column === 'remark' ? null : value };
+  client?.write({ update: 'flights', values }).catch((error: unknown) => {
+    problem.hidden = false;
+    problem.textContent = error instanceof SluiceError ? error.message : String(error);
+  });
+}
+
+/** Asked for only when their number changes. */
+let refusalsShown = 0;
+async function showRefusals(count: number): Promise<void> {
+  if (count === refusalsShown) return;
+  refusalsShown = count;
+  const of = client;
+  const rejected = (await of?.rejected()) ?? [];
+  drawRefusals(refusals, rejected, {
+    dismiss: (id) => void of?.dismiss(id),
+    again: (refused) => void of?.write(refused.operations).then(() => of.dismiss(refused.id)),
   });
 }
 
@@ -109,14 +134,22 @@ function showStatus(status: Status): void {
   const isLive = status.connection === 'connected';
   connection.textContent = isLive ? (status.progress ? 'downloading' : 'live') : status.connection;
   connection.className = isLive ? 'good' : status.connection === 'connecting' ? 'warn' : 'bad';
-  byId('connection-note', HTMLElement).textContent = status.checkpoint
-    ? `checkpoint of ${new Date(status.checkpoint.committedAtMs).toISOString().slice(11, 19)} UTC`
-    : 'nothing synced yet';
+  const { pending, rejected } = status.writes;
+  void showRefusals(rejected);
+  const waiting = pending === 0 ? undefined : `${pending} ${pending === 1 ? 'change waits' : 'changes wait'} to be confirmed`;
+  byId('connection-note', HTMLElement).textContent = waiting ?? checkpointNote(status);
+  connection.dataset.pending = String(pending);
   byId('storage', HTMLElement).textContent = STORAGE_TEXT[status.storage ?? 'opening'];
   progress.hidden = !status.progress;
   if (status.progress) progress.value = status.progress.bytesDone / Math.max(1, status.progress.bytesTotal);
   problem.hidden = !status.lastError || isLive;
   problem.textContent = status.lastError ? `${status.lastError.message} ${status.lastError.remedy}` : '';
+}
+
+function checkpointNote({ checkpoint }: Status): string {
+  return checkpoint
+    ? `checkpoint of ${new Date(checkpoint.committedAtMs).toISOString().slice(11, 19)} UTC`
+    : 'nothing synced yet';
 }
 
 function showSimulator(running: boolean): void {

@@ -14,7 +14,7 @@ import { createDataPlane, type DataPlane } from './data-plane.ts';
 import { DEMO_CREW } from './demo/crew.ts';
 import { createManagementApi } from './demo/management-api.ts';
 import { DEMO_AUDIENCE, DEMO_ISSUER, provisionDemo } from './demo/provision.ts';
-import { seedTenant } from './demo/seed.ts';
+import { prepareWrites, seedTenant } from './demo/seed.ts';
 import { SimulatorSwitch } from './demo/simulator-switch.ts';
 import { type LocalSecrets, readOrMakeSecrets } from './embedded/secrets.ts';
 import { ensureDatabase, startServers } from './embedded/servers.ts';
@@ -148,6 +148,7 @@ async function seed({ clock, report }: AllInOneOptions, tenantUrl: string, secre
   try {
     report('demo data: airports and flights');
     await seedTenant(client, clock, secrets.replicationPassword);
+    await prepareWrites(client);
   } finally {
     await client.end();
   }

@@ -52,17 +52,26 @@ export async function provisionDemo(options: DemoProjectOptions): Promise<string
     issuer: DEMO_ISSUER,
     audience: [DEMO_AUDIENCE],
   });
-  if (found?.activeRulesVersion) return ref;
-  if (!found?.latestJob || found.latestJob.state === 'failed') {
+  const active = found?.activeRulesVersion;
+  // An earlier edition of the demo may have deployed others.
+  const inForce = active ? await api.call('GET', `${base}/rules/${active}`) : undefined;
+  if (inForce?.yaml === DEMO_RULES_YAML) return ref;
+  const isUnderWay = found?.latestJob && ['queued', 'running'].includes(found.latestJob.state);
+  if (!isUnderWay) {
     const rules = await api.call('POST', `${base}/rules`, { yaml: DEMO_RULES_YAML });
     if (rules.state !== 'validated') throw new Error(`the demo's rules: ${JSON.stringify(rules.diagnostics)}`);
     await api.call('POST', `${base}/rules/${String(rules.version)}/deploy`);
   }
-  await untilLive(options, base);
+  await untilLive(options, base, active ?? 0);
   return ref;
 }
 
-async function untilLive({ api, clock, report, signal }: DemoProjectOptions, base: string): Promise<void> {
+/** Until rules newer than `before` are in force. */
+async function untilLive(
+  { api, clock, report, signal }: DemoProjectOptions,
+  base: string,
+  before: number,
+): Promise<void> {
   let shown = '';
   while (!signal.aborted) {
     const project = (await api.call('GET', base)) as unknown as Project;
@@ -70,7 +79,7 @@ async function untilLive({ api, clock, report, signal }: DemoProjectOptions, bas
     const line = job ? describe(job) : 'waiting for the provisioning job';
     if (line !== shown) report(`demo project: ${line}`);
     shown = line;
-    if (project.activeRulesVersion) return;
+    if ((project.activeRulesVersion ?? 0) > before) return;
     if (job?.state === 'failed')
       throw new Error(`provisioning failed: ${job.problem?.code} ${job.problem?.message} ${job.problem?.remedy}`);
     await delay(clock, POLL_MS, signal);

@@ -1,4 +1,4 @@
-/** A crew sees the flights that touch its airports, its own assignments, and everybody's airports. */
+/** A crew sees the flights that touch its airports, its own assignments, and everybody's airports, and writes what the role lets it write of its flights. */
 export const DEMO_RULES_YAML = `version: 1
 streams:
   airports:
@@ -12,4 +12,8 @@ streams:
       SELECT * FROM flights
       WHERE origin IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
          OR destination IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
+writes:
+  role: departures_crew
+  tables:
+    flights: { policy: merge }
 `;

@@ -1,8 +1,9 @@
 import type { Clock } from '@sluice/domain';
+import { WRITES_TABLES_SQL } from '@sluice/sync-rules';
 import type pg from 'pg';
 import { DEMO_CREW } from './crew.ts';
 import { readDataset } from './dataset.ts';
-import { replicationRoleSql, TENANT_SCHEMA_SQL } from './tenant-schema.ts';
+import { replicationRoleSql, TENANT_SCHEMA_SQL, TENANT_WRITES_SQL } from './tenant-schema.ts';
 
 const DAY_MS = 86_400_000;
 const ROWS_PER_INSERT = 1000;
@@ -60,6 +61,14 @@ export async function seedTenant(
   await client.query(replicationRoleSql(String(database.rows[0]?.name), client.escapeLiteral(replicationPassword)));
   await client.query('commit');
   return 'seeded';
+}
+
+/** Lets crews write, also where the database was filled by an edition that only read. */
+export async function prepareWrites(client: pg.Client): Promise<void> {
+  await client.query('begin');
+  await client.query(WRITES_TABLES_SQL);
+  await client.query(TENANT_WRITES_SQL);
+  await client.query('commit');
 }
 
 function daysToToday(departures: readonly number[], nowMs: number): number {

@@ -50,7 +50,8 @@ async function upsert(session: WriterSession, write: PlannedWrite): Promise<Refu
   return insert(session, write);
 }
 
-async function update(session: WriterSession, write: PlannedWrite): Promise<Refusal | undefined> {
+async function update(session: WriterSession, whole: PlannedWrite): Promise<Refusal | undefined> {
+  const write = changedAlone(whole);
   const { policy } = write.table;
   const statement = updateStatement(write, session, { onlyAsSeen: policy !== 'merge' });
   if (statement && (await run(session, statement)) > 0) return undefined;
@@ -58,6 +59,13 @@ async function update(session: WriterSession, write: PlannedWrite): Promise<Refu
   // It is there: it is not as the client saw it, a policy of the source hides it from changes, or nothing was to change.
   if (!statement || policy === 'server-wins') return undefined;
   return refusal(policy === 'merge' ? 'WRITE_FORBIDDEN' : 'WRITE_STALE', write);
+}
+
+/** Of an upsert, without the columns that it names for the case that the row is gone. */
+function changedAlone(write: PlannedWrite): PlannedWrite {
+  if (write.kind !== 'upsert') return write;
+  const changes = write.changes.filter(({ value, previous }) => previous === undefined || value !== previous);
+  return { ...write, changes };
 }
 
 /** A row that is not there is what the client wanted. */

@@ -126,6 +126,18 @@ describe('each policy', () => {
   });
 
   it.each(['merged', 'strict', 'yielding'])(
+    '%s: an upsert leaves what its user did not change as it is, and makes the whole row where there is none',
+    async (table) => {
+      const seen = { title: 'now', n: 5, owner: 'y' };
+      const upsert = (id: number) => mutation('upsert', table, { key: [id], set: { ...seen, title: 'mine' }, was: seen });
+      expect(await outcome(upsert(1))).toBe('written');
+      expect(await rowOf(table, 1)).toEqual({ id: 1, title: 'mine', n: 1, owner: 'x' });
+      expect(await outcome(upsert(9))).toBe('written');
+      expect(await rowOf(table, 9)).toEqual({ id: 9, title: 'mine', n: 5, owner: 'y' });
+    },
+  );
+
+  it.each(['merged', 'strict', 'yielding'])(
     '%s: a change of a row that is gone is refused, its delete is not',
     async (table) => {
       expect(await outcome(update(table, 'now', 9))).toBe('WRITE_ROW_NOT_FOUND');
