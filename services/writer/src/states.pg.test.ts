@@ -1,3 +1,5 @@
+import { type TcpProxy, tcpProxy } from '@sluice/testkit';
+import { Client } from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import { mutation, PROJECT, TestClient, type WriterStack, writerStack } from './testing/writer-stack.ts';
 
@@ -75,7 +77,6 @@ describe('L16: bounds', () => {
     stack = await writerStack({ ...SPEC, limits: { lockTimeoutMs: 50 } });
     const ann = new TestClient(stack.writer, 'ann');
     await ann.upload(note(1));
-    const { Client } = await import('pg');
     const other = new Client({ connectionString: stack.url });
     await other.connect();
     await other.query('BEGIN; UPDATE notes SET body = NULL');
@@ -85,6 +86,28 @@ describe('L16: bounds', () => {
     await other.end();
     expect(await stack.writer.write(upload)).toMatchObject({ result: 'recorded' });
     expect(await stack.sql('SELECT * FROM sluice.refusal')).toEqual([]);
+  });
+
+  it('a source that falls silent in the middle is given up, and the upload comes again', async () => {
+    let proxy: TcpProxy | undefined;
+    stack = await writerStack({
+      ...SPEC,
+      limits: { answerTimeoutMs: 300 },
+      async through(connection) {
+        proxy = await tcpProxy({ port: connection.port, host: connection.host });
+        return { ...connection, host: '127.0.0.1', port: proxy.port };
+      },
+    });
+    const ann = new TestClient(stack.writer, 'ann');
+    expect(await ann.upload(note(1))).toMatchObject({ result: 'recorded' });
+    const upload = ann.next(note(2));
+    proxy?.swallow('toClient');
+    expect(await stack.writer.write(upload)).toMatchObject({ result: 'retry', expected: 2 });
+    proxy?.heal();
+    proxy?.cut();
+    expect(await stack.writer.write(upload)).toMatchObject({ result: 'recorded' });
+    expect(await notes()).toEqual([1, 2]);
+    await proxy?.[Symbol.asyncDispose]();
   });
 
   it('a project has a few connections and a short line; who finds it full comes again', async () => {

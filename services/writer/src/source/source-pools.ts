@@ -12,6 +12,8 @@ export interface PoolLimits {
   readonly idleMs: number;
   readonly statementTimeoutMs: number;
   readonly lockTimeoutMs: number;
+  /** A statement that is not answered by then is given up with its connection: the way there may be gone without a word. */
+  readonly answerTimeoutMs: number;
 }
 export const defaultPoolLimits: PoolLimits = {
   connectionsMax: 4,
@@ -19,6 +21,7 @@ export const defaultPoolLimits: PoolLimits = {
   idleMs: 30_000,
   statementTimeoutMs: 15_000,
   lockTimeoutMs: 5000,
+  answerTimeoutMs: 20_000,
 };
 
 /** So that a role that was given more since is found out, and a server that moved is left. Seconds. */
@@ -102,11 +105,12 @@ export class SourcePools {
   }
 
   async #open(project: ProjectId): Promise<Pool> {
-    const { connectionsMax, idleMs } = this.#limits;
+    const { connectionsMax, idleMs, answerTimeoutMs } = this.#limits;
     const pool = new Pool({
       ...clientConfig(await this.#sourceOf(project), this.#settings()),
       max: connectionsMax,
       idleTimeoutMillis: idleMs,
+      query_timeout: answerTimeoutMs,
       maxLifetimeSeconds: CONNECTION_LIFE_S,
     });
     // An idle connection that breaks is taken out of the pool; nothing else is lost.
