@@ -93,7 +93,18 @@ it(`L14 L15: whatever links and processes do, each local transaction is in the s
   for (const device of devices) await device.open();
   for (let step = 0; step < STEPS; step++) {
     const device = random.pick(devices);
-    const what = random.pick(['write', 'write', 'write', 'write', 'cut', 'refuse', 'heal', 'offline', 'reopen', 'remote']);
+    const what = random.pick([
+      'write',
+      'write',
+      'write',
+      'write',
+      'cut',
+      'refuse',
+      'heal',
+      'offline',
+      'reopen',
+      'remote',
+    ]);
     if (what === 'write') await device.write(random, step);
     else if (what === 'cut') device.client?.tap.cut();
     else if (what === 'refuse') device.client?.tap.refuse();

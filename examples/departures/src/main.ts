@@ -136,7 +136,8 @@ function showStatus(status: Status): void {
   connection.className = isLive ? 'good' : status.connection === 'connecting' ? 'warn' : 'bad';
   const { pending, rejected } = status.writes;
   void showRefusals(rejected);
-  const waiting = pending === 0 ? undefined : `${pending} ${pending === 1 ? 'change waits' : 'changes wait'} to be confirmed`;
+  const waiting =
+    pending === 0 ? undefined : `${pending} ${pending === 1 ? 'change waits' : 'changes wait'} to be confirmed`;
   byId('connection-note', HTMLElement).textContent = waiting ?? checkpointNote(status);
   connection.dataset.pending = String(pending);
   byId('storage', HTMLElement).textContent = STORAGE_TEXT[status.storage ?? 'opening'];

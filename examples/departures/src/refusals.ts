@@ -11,8 +11,15 @@ export function drawRefusals(
     ...rejected.map((refused) => {
       const line = document.createElement('p');
       const { code, reason, operations } = refused;
-      line.append(text('b', 'Not accepted: '), text('span', operations.map(told).join(', ')), text('small', `${code}: ${reason}`));
-      line.append(button('Try again', () => on.again(refused)), button('Dismiss', () => on.dismiss(refused.id)));
+      line.append(
+        text('b', 'Not accepted: '),
+        text('span', operations.map(told).join(', ')),
+        text('small', `${code}: ${reason}`),
+      );
+      line.append(
+        button('Try again', () => on.again(refused)),
+        button('Dismiss', () => on.dismiss(refused.id)),
+      );
       return line;
     }),
   );

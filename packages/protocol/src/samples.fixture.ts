@@ -130,8 +130,8 @@ export const serverSamples: readonly ServerMessage[] = [
   { type: 'token-expiring', inMs: 60_000 },
   { type: 'source', state: 'loading', code: '', rowsDone: 10, rowsEstimate: 100 },
   { type: 'source', state: 'stopped', code: 'SCHEMA_CHANGED', rowsDone: 0, rowsEstimate: 0 },
-  { type: 'writes', state: 'read-only', code: 'WRITES_NOT_SET' },
+  { type: 'writes', state: 'read-only', code: 'WRITES_OFF' },
   { type: 'writes', state: 'enabled', code: '' },
   { type: 'upload-result', seq: 300, result: 'recorded', code: '', expected: 0 },
-  { type: 'upload-result', seq: 7, result: 'gap', code: 'UPLOAD_GAP', expected: 5 },
+  { type: 'upload-result', seq: 7, result: 'gap', code: '', expected: 5 },
 ];

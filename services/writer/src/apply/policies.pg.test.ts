@@ -129,7 +129,8 @@ describe('each policy', () => {
     '%s: an upsert leaves what its user did not change as it is, and makes the whole row where there is none',
     async (table) => {
       const seen = { title: 'now', n: 5, owner: 'y' };
-      const upsert = (id: number) => mutation('upsert', table, { key: [id], set: { ...seen, title: 'mine' }, was: seen });
+      const upsert = (id: number) =>
+        mutation('upsert', table, { key: [id], set: { ...seen, title: 'mine' }, was: seen });
       expect(await outcome(upsert(1))).toBe('written');
       expect(await rowOf(table, 1)).toEqual({ id: 1, title: 'mine', n: 1, owner: 'x' });
       expect(await outcome(upsert(9))).toBe('written');
