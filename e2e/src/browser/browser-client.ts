@@ -93,6 +93,16 @@ export class BrowserDevice implements AsyncDisposable {
     return this.#call('status');
   }
 
+  write(...operations: Parameters<PageApi['write']>[0]): Promise<void> {
+    return this.#call('write', operations);
+  }
+  settled(): Promise<void> {
+    return this.#call('settled');
+  }
+  rejected(): ReturnType<PageApi['rejected']> {
+    return this.#call('rejected');
+  }
+
   async query(sql: string): Promise<Row[]> {
     const rows: Record<string, CellText>[] = await this.#call('query', sql);
     return rows.map((row) => Object.fromEntries(Object.entries(row).map(([name, cell]) => [name, cellFromText(cell)])));

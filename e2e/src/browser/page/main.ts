@@ -1,4 +1,10 @@
-import { createClient, type SluiceClient, type Status } from '@sluice/client';
+import {
+  createClient,
+  type RejectedWriteInfo,
+  type SluiceClient,
+  type Status,
+  type WriteOperation,
+} from '@sluice/client';
 import { type CellText, textFromCell } from './cell-text.ts';
 
 /** What the test page lets a test do; everything that goes in or out is JSON. */
@@ -10,6 +16,10 @@ export interface PageApi {
   ready(): Promise<void>;
   status(): Status;
   verify(): Promise<{ ok: boolean; problems: readonly string[] }>;
+  write(operations: readonly WriteOperation[]): Promise<void>;
+  /** Resolves once nothing is pending. */
+  settled(): Promise<void>;
+  rejected(): Promise<readonly RejectedWriteInfo[]>;
 }
 
 let client: SluiceClient | undefined;
@@ -47,5 +57,17 @@ const api: PageApi = {
     const { ok, problems } = await opened().verify();
     return { ok, problems };
   },
+  async write(operations) {
+    await opened().write(operations);
+  },
+  settled: () =>
+    new Promise((resolve) => {
+      const stop = opened().onStatus(({ writes }) => {
+        if (writes.pending > 0) return;
+        queueMicrotask(() => stop());
+        resolve();
+      });
+    }),
+  rejected: () => opened().rejected(),
 };
 Object.assign(globalThis, { page: api });
