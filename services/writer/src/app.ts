@@ -42,8 +42,8 @@ export interface Writer {
 /** Times that an upload is begun within one call, when others got in its way. */
 const ATTEMPTS_MAX = 5;
 const ATTEMPT_PAUSE_MS = 20;
-/** Serialization failure, deadlock, and a key that appeared between two looks. */
-const LOST_TO_OTHERS: ReadonlySet<string> = new Set(['40001', '40P01', '23505']);
+/** Serialization failure, deadlock, a key that appeared between two looks, and a statement that took too long. */
+const LOST_TO_OTHERS: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '57014']);
 /** Of our own tables: missing, not to be used, or of another shape. */
 const TABLES_UNUSABLE = /^(42501|42P01|42703|3F000)$/;
 /** Somebody else holds what we need, or it took too long. */

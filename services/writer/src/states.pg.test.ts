@@ -88,6 +88,23 @@ describe('L16: bounds', () => {
     expect(await stack.sql('SELECT * FROM sluice.refusal')).toEqual([]);
   });
 
+  it('a write that always takes too long is refused, and does not hold up what stands behind it', async () => {
+    stack = await writerStack({ ...SPEC, limits: { statementTimeoutMs: 100 } });
+    await stack.sql(`
+      CREATE FUNCTION sleep_on_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        PERFORM pg_sleep(60);
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER t BEFORE INSERT ON notes FOR EACH ROW WHEN (NEW.id = 1) EXECUTE FUNCTION sleep_on_it();`);
+    const ann = new TestClient(stack.writer, 'ann');
+    expect(await ann.upload(note(1))).toMatchObject({ result: 'recorded' });
+    expect(await ann.upload(note(2))).toMatchObject({ result: 'recorded' });
+    expect(await notes()).toEqual([2]);
+    expect(await stack.sql('SELECT seq, code, reason FROM sluice.refusal')).toEqual([
+      { seq: '1', code: 'WRITE_TIMED_OUT', reason: 'notes' },
+    ]);
+  });
+
   it('a source that falls silent in the middle is given up, and the upload comes again', async () => {
     let proxy: TcpProxy | undefined;
     stack = await writerStack({

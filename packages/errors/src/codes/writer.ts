@@ -20,6 +20,12 @@ const refusalCodes = defineCodes({
     how: 'Check the same in the app before it writes; the refusal names the constraint. A key that exists counts as one.',
     retry: 'give-up',
   },
+  WRITE_TIMED_OUT: {
+    what: 'The database did not finish a write within the time that one may take, twice.',
+    who: 'tenant',
+    how: 'Look for slow triggers, missing indexes and long checks behind the table that the refusal names; the app may write it again.',
+    retry: 'give-up',
+  },
   WRITE_FORBIDDEN: {
     what: 'The database does not allow this user’s write.',
     who: 'app',

@@ -16,7 +16,7 @@ export interface Recording {
   /** What to write, or why nothing can be. */
   readonly plan: readonly PlannedWrite[] | Refusal;
   readonly role: string;
-  /** The last look: a row that appears in the way counts as one that was there. */
+  /** The last look: a row that appears in the way counts as one that was there, and what takes too long is refused. */
   readonly isLastLook: boolean;
 }
 export interface Recorded {
@@ -26,6 +26,8 @@ export interface Recorded {
 }
 
 const UNIQUE_VIOLATION = '23505';
+/** Query cancelled: a statement took longer than it may. */
+const TIMED_OUT = '57014';
 
 /**
  * L15: in one transaction the client's record moves from n-1 to n and the writes are made, or their refusal is kept.
@@ -137,8 +139,12 @@ async function writeAll(
     await session.run('SET CONSTRAINTS ALL IMMEDIATE');
     return undefined;
   } catch (error) {
-    const isRace = sqlstateFrom(error) === UNIQUE_VIOLATION && current && mayRaceWithInsert(current);
+    const sqlstate = sqlstateFrom(error);
+    const isRace = sqlstate === UNIQUE_VIOLATION && current && mayRaceWithInsert(current);
     if (isRace && !isLastLook) throw error;
+    // Once more might do, on a server that was busy; a write that is always too slow must not hold up those behind it.
+    if (sqlstate === TIMED_OUT && isLastLook)
+      return { code: 'WRITE_TIMED_OUT', reason: current?.table.table.name ?? '' };
     const refusal = refusalOf(error, current);
     if (!refusal) throw error;
     return refusal;
