@@ -4,7 +4,7 @@
  */
 const layers = [
   ['domain', 'errors'],
-  ['pg-values'],
+  ['pg-values', 'redis-link'],
   ['protocol', 'pgoutput', 'sync-rules'],
   [
     'bucket-store',
@@ -17,6 +17,7 @@ const layers = [
     'api-client',
     'membership',
     'source-steps',
+    'uploads',
   ],
   ['project-directory', 'source-connection'],
 ];

@@ -1,17 +1,15 @@
 import type { Clock, ProjectId } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
+import { checkServer, RedisLink, Troubles } from '@sluice/redis-link';
 import type { Frame } from '../frame.ts';
 import { decodeFrame } from '../frame-codec.ts';
 import type { OpQueue, TakenFrame } from '../port.ts';
-import { checkServer } from './check-server.ts';
 import { shardKeys, shardsKey } from './keys.ts';
-import { RedisLink } from './redis-link.ts';
 import { recover } from './retry.ts';
 import { ShardPublisher } from './shard-publisher.ts';
 import { type Entry, ShardReader } from './shard-reader.ts';
 import { ShardRemovals } from './shard-removals.ts';
 import { ShardRoom } from './shard-room.ts';
-import { Troubles } from './troubles.ts';
 
 export interface RedisOpQueueOptions {
   /** `redis:` or `rediss:`, with user and password if the server asks for them; never logged. */

@@ -1,12 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { ByteReader, ByteWriter, type Clock, MalformedBytesError, type ProjectId } from '@sluice/domain';
 import type { AppError } from '@sluice/errors';
+import { checkServer, RedisLink, Troubles } from '@sluice/redis-link';
 import { createMemoryWakeUps } from '../memory-wake-ups.ts';
 import type { WakeUp, WakeUps } from '../port.ts';
-import { checkServer } from './check-server.ts';
 import { ALL_WAKE_UP_CHANNELS, wakeUpChannel } from './keys.ts';
-import { RedisLink } from './redis-link.ts';
-import { Troubles } from './troubles.ts';
 import { readWakeUp, writeWakeUp } from './wake-up-codec.ts';
 
 export interface RedisWakeUpsOptions {

@@ -1,6 +1,6 @@
 import { type Clock, delay } from '@sluice/domain';
+import { isReply, type RedisLink } from '@sluice/redis-link';
 import type { ShardKeys } from './keys.ts';
-import { isReply, type RedisLink } from './redis-link.ts';
 
 const WAIT_MIN_MS = 20;
 const WAIT_MAX_MS = 500;

@@ -1,4 +1,4 @@
-import { defineScript } from './redis-link.ts';
+import { defineScript } from '@sluice/redis-link';
 
 /**
  * Appends as many of the frames as there is room for, in order, and answers how many and how many bytes are queued then.

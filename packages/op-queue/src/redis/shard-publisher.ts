@@ -1,12 +1,11 @@
 import { type Clock, delay } from '@sluice/domain';
+import { type RedisLink, refusal, type Troubles } from '@sluice/redis-link';
 import type { Frame } from '../frame.ts';
 import { encodeFrame } from '../frame-codec.ts';
 import { CONSUMER, GROUP, type ShardKeys } from './keys.ts';
-import type { RedisLink } from './redis-link.ts';
 import { recover } from './retry.ts';
 import { APPEND, CLEAR } from './scripts.ts';
 import { ENTRIES_MAX, type ShardRoom } from './shard-room.ts';
-import { refusal, type Troubles } from './troubles.ts';
 
 /** Frames that were let in and are not yet confirmed by Redis: they keep the link busy while the publisher goes on. */
 const AHEAD_BYTES_MAX = 2 << 20;

@@ -1,6 +1,6 @@
 import { MalformedBytesError } from '@sluice/domain';
+import { isReply, type RedisLink } from '@sluice/redis-link';
 import { CONSUMER, GROUP, type ShardKeys } from './keys.ts';
-import { isReply, type RedisLink } from './redis-link.ts';
 
 /** An entry of a shard's stream as it came; `encoded` is undefined for one that is not ours. */
 export interface Entry {

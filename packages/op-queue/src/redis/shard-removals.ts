@@ -1,6 +1,6 @@
 import type { Clock } from '@sluice/domain';
+import type { RedisLink } from '@sluice/redis-link';
 import { GROUP, type ShardKeys } from './keys.ts';
-import type { RedisLink } from './redis-link.ts';
 import { recover } from './retry.ts';
 import { REMOVE } from './scripts.ts';
 import type { ShardRoom } from './shard-room.ts';
