@@ -19,7 +19,8 @@ const layers = [
     'source-steps',
     'uploads',
   ],
-  ['project-directory', 'source-connection'],
+  ['source-connection'],
+  ['project-directory'],
 ];
 /** The rooms that decide and do nothing else: bytes, rows and rules in, values out. */
 const pure = ['domain', 'errors', 'pg-values', 'protocol', 'pgoutput', 'sync-rules'];

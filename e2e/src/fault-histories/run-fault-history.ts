@@ -54,7 +54,9 @@ export async function runFaultHistory(stage: FaultStage, seed: number): Promise<
 
 async function openScene(stage: FaultStage, plan: HistoryPlan, random: SeededRandom): Promise<Scene> {
   const { platform, sources } = stage;
-  const customer = await platform.addCustomer(`seed-${plan.seed}`, randomTablesSql(random), RANDOM_STREAMS, sources);
+  const customer = await platform.addCustomer(`seed-${plan.seed}`, randomTablesSql(random), RANDOM_STREAMS, {
+    cluster: sources,
+  });
   const check = await PrefixCheck.begin(customer, RANDOM_USERS);
   const statements = new RandomStatements(random);
   const scene = new Scene({ stage, customer, check, random, statements, shards: plan.shards });

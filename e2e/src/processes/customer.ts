@@ -2,7 +2,7 @@ import type { TcpProxy } from '@sluice/testkit';
 import { SignJWT } from 'jose';
 import { openOracle, type SqlOracle } from '../oracle/sql-oracle.ts';
 import { differences } from '../oracle/table-state.ts';
-import { rulesYaml, type StreamSpec, TICKS_STREAM } from '../stack/rules.ts';
+import { rulesYaml, type StreamSpec, TICKS_STREAM, type WritesSpec } from '../stack/rules.ts';
 import type { Claims, SourceDatabase } from '../stack/source-database.ts';
 import { connectClient, type SyncClient } from '../stack/sync-client.ts';
 
@@ -59,10 +59,10 @@ export class Customer implements AsyncDisposable {
   }
 
   /** Asks that `streams` become the rules; `deployed` says when they serve. */
-  async beginDeploy(streams: readonly StreamSpec[]): Promise<void> {
+  async beginDeploy(streams: readonly StreamSpec[], writes?: WritesSpec): Promise<void> {
     const base = `/v1/projects/${this.ref}`;
     const wanted = [TICKS_STREAM, ...streams];
-    const rules = await this.#host.call('POST', `${base}/rules`, { yaml: rulesYaml(wanted) });
+    const rules = await this.#host.call('POST', `${base}/rules`, { yaml: rulesYaml(wanted, writes) });
     this.visibleStreams = [...new Set([...this.streams, ...wanted])];
     this.streams = wanted;
     await this.#host.call('POST', `${base}/rules/${String(rules.version)}/deploy`);

@@ -14,7 +14,7 @@ import {
   tcpProxy,
   waitFor,
 } from '@sluice/testkit';
-import type { StreamSpec } from '../stack/rules.ts';
+import type { StreamSpec, WritesSpec } from '../stack/rules.ts';
 import { createSourceDatabase } from '../stack/source-database.ts';
 import { AUDIENCE, Customer, ISSUER } from './customer.ts';
 import { type FrontDoor, frontDoor } from './front-door.ts';
@@ -124,6 +124,7 @@ export class Platform implements AsyncDisposable {
       SLUICE_GATEWAY_HEALTH_PORT: String(health),
       SLUICE_REPLICATOR_HEALTH_PORT: String(health),
       SLUICE_BUCKET_WORKER_HEALTH_PORT: String(health),
+      SLUICE_WRITER_HEALTH_PORT: String(health),
     };
     const isControlPlane = name === 'control-plane';
     const readyUrl = `http://127.0.0.1:${isControlPlane ? `${port}/health/ready` : `${health}/readyz`}`;
@@ -185,9 +186,9 @@ export class Platform implements AsyncDisposable {
     label: string,
     tablesSql: string,
     streams: readonly StreamSpec[],
-    cluster?: { readonly url: string },
+    options: { readonly cluster?: { readonly url: string }; readonly writes?: WritesSpec } = {},
   ): Promise<Customer> {
-    const source = await createSourceDatabase(label, tablesSql, cluster);
+    const source = await createSourceDatabase(label, tablesSql, options.cluster);
     const link = this.#hasLinks ? await tcpProxy({ port: Number(new URL(source.url).port) }) : undefined;
     const tokenSecret = randomBytes(32).toString('hex');
     const { ref } = (await this.call('POST', '/v1/projects', { name: label })) as { ref: string };
@@ -204,7 +205,7 @@ export class Platform implements AsyncDisposable {
     );
     const parts = { ref, project: row?.id ?? 0, source, link, tokenSecret };
     const customer = this.#own(await Customer.create(this, parts));
-    await customer.beginDeploy(streams);
+    await customer.beginDeploy(streams, options.writes);
     await this.deployed(ref);
     customer.endDeploy();
     return customer;

@@ -10,7 +10,7 @@ const READY_MS = 90_000;
 const FIRST_LINES = 50;
 const LINES_MAX = 2_000;
 
-export type ServiceName = 'control-plane' | 'replicator' | 'bucket-worker' | 'gateway';
+export type ServiceName = 'control-plane' | 'replicator' | 'bucket-worker' | 'gateway' | 'writer';
 
 /** The process's own ways to the servers that it shares with others. */
 export interface ProcessLinks {
@@ -103,6 +103,14 @@ export class ServiceProcess implements AsyncDisposable {
   async readiness(): Promise<number | undefined> {
     const answer = await fetch(this.#readyUrl, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
     return answer?.status;
+  }
+
+  /** A counter of its metrics, over all of its labels; 0 for one that has not counted, or that does not answer. */
+  async metric(name: string): Promise<number> {
+    const url = new URL('/metrics', this.#readyUrl);
+    const answer = await fetch(url, { signal: AbortSignal.timeout(2_000) }).catch(() => undefined);
+    const lines = ((await answer?.text()) ?? '').split('\n').filter((line) => line.split(/[{ ]/, 1)[0] === name);
+    return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
   async ready(): Promise<this> {

@@ -14,3 +14,4 @@ export {
   type SourceConnection,
 } from './project-directory.ts';
 export { reportSources } from './report-sources.ts';
+export { sourceOf } from './source-of.ts';

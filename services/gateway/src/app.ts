@@ -4,6 +4,7 @@ import { AppError, assert, type Code } from '@sluice/errors';
 import type { WakeUps } from '@sluice/op-queue';
 import { PROTOCOL_VERSION } from '@sluice/protocol';
 import type { Logger, Metrics } from '@sluice/telemetry';
+import type { Uploads } from '@sluice/uploads';
 import type { ProjectDirectory } from './authenticate/client-auth.ts';
 import { fetchJson } from './authenticate/fetch-jwks.ts';
 import { KeySets } from './authenticate/key-sets.ts';
@@ -23,7 +24,6 @@ import { closeRooms, type ProjectRooms, projectRoomsOf } from './project-rooms.t
 import { Session, type SessionDoors, type SessionProject } from './session/session.ts';
 import type { Identity, Upload, UploadAnswer } from './session/state.ts';
 import { SyncCursor } from './sync-cursor.ts';
-import type { Uploads } from './upload/uploads.ts';
 import { WritesWatch } from './upload/writes-watch.ts';
 
 export interface GatewayOptions {

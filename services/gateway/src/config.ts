@@ -182,7 +182,8 @@ export const configDefinition = defineConfig({
     schemes: ['redis', 'rediss'],
     secret: true,
     optional: true,
-    meaning: 'Redis, which tells of new checkpoints; without it the store is asked every 100 ms.',
+    meaning:
+      'Redis, which tells of new checkpoints and leads to the writers; without it the store is asked every 100 ms, and clients write nothing.',
   },
   BUCKET_STORE_URL: {
     type: 'url',

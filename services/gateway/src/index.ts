@@ -11,4 +11,3 @@ export {
   defaultSessionLimits,
   type GatewayConfig,
 } from './config.ts';
-export type { UploadRequest, Uploads } from './upload/uploads.ts';

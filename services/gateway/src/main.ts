@@ -1,6 +1,7 @@
 import { createPostgresBucketStore } from '@sluice/bucket-store';
 import { ConfigError } from '@sluice/config';
 import { type Clock, parseProjectId } from '@sluice/domain';
+import type { AppError } from '@sluice/errors';
 import { createMemoryWakeUps, createRedisWakeUps } from '@sluice/op-queue';
 import { connectDirectory } from '@sluice/project-directory';
 import {
@@ -11,6 +12,7 @@ import {
   startHealthServer,
   systemClock,
 } from '@sluice/telemetry';
+import { createRemoteUploads } from '@sluice/uploads';
 import { createGateway } from './app.ts';
 import type { ProjectDirectory } from './authenticate/client-auth.ts';
 import { controlDirectory } from './authenticate/control-directory.ts';
@@ -40,10 +42,11 @@ async function runProcess(
     poolMax: config.BUCKET_STORE_CONNECTIONS_MAX,
   });
   const projects = await openProjects(config, by);
-  const redis = config.REDIS_URL && (await openWakeUps(config.REDIS_URL.reveal(), by));
+  const redis = config.REDIS_URL && (await openRedis(config.REDIS_URL.reveal(), by));
   const gateway = createGateway({
     store,
-    wakeUps: redis ?? createMemoryWakeUps(),
+    wakeUps: redis?.wakeUps ?? createMemoryWakeUps(),
+    uploads: redis?.uploads,
     ...by,
     metrics,
     directory: projects.directory,
@@ -58,7 +61,7 @@ async function runProcess(
       store: async () => void (await store.readSource(ANY_PROJECT)),
       projects: () => projects.notReady(),
       // Settled only while Redis answers.
-      ...(redis ? { redis: () => redis.settled() as Promise<undefined> } : {}),
+      ...(redis ? { redis: () => redis.wakeUps.settled() as Promise<undefined> } : {}),
     },
   });
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
@@ -98,10 +101,21 @@ async function openProjects(
   return { directory, notReady: async () => undefined, close: async () => {} };
 }
 
-function openWakeUps(url: string, by: { readonly clock: Clock; readonly logger: Logger }) {
-  return createRedisWakeUps({
+/** What reaches other processes: wake-ups from workers and replicators, uploads to writers. */
+async function openRedis(url: string, by: { readonly clock: Clock; readonly logger: Logger }) {
+  const options = {
     url,
     clock: by.clock,
-    onTrouble: (error) => by.logger.warn('redis is in trouble', { error, code: error.code }),
-  });
+    onTrouble: (error: AppError) => by.logger.warn('redis is in trouble', { error, code: error.code }),
+  };
+  const wakeUps = await createRedisWakeUps(options);
+  const uploads = await createRemoteUploads(options);
+  return {
+    wakeUps,
+    uploads,
+    async close() {
+      uploads.close();
+      await wakeUps.close();
+    },
+  };
 }

@@ -3,5 +3,4 @@ export { createReplicator, type Deployment, type Replicator, type ReplicatorOpti
 export { type AuditReport, auditFindings } from './audit.ts';
 export type { DeployProgress } from './deploy-jobs.ts';
 export type { CheckResult } from './source/preflight.ts';
-export { sourceOf } from './source-of.ts';
 export type { Tuning } from './tuning.ts';

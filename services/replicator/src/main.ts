@@ -3,7 +3,7 @@ import { createPostgresBucketStore, migrateBucketStore } from '@sluice/bucket-st
 import { type Clock, parseProjectId } from '@sluice/domain';
 import { createRedisMembership, Keeper } from '@sluice/membership';
 import { createRedisOpQueue, createRedisWakeUps } from '@sluice/op-queue';
-import { compileDeployed, connectDirectory, reportSources } from '@sluice/project-directory';
+import { compileDeployed, connectDirectory, reportSources, sourceOf } from '@sluice/project-directory';
 import { takeSteps } from '@sluice/source-steps';
 import {
   createLogger,
@@ -16,7 +16,6 @@ import {
 import { createReplicator } from './app.ts';
 import { type ReplicatorConfig, readConfig } from './config.ts';
 import { keeperEvents } from './keeper-events.ts';
-import { sourceOf } from './source-of.ts';
 import { stepHands } from './step-hands.ts';
 
 /** Shorter than any lease: others get ready for what a dead process held before they may have it. */

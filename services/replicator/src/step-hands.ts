@@ -1,7 +1,7 @@
 import type { BucketStore } from '@sluice/bucket-store';
 import type { ProjectId } from '@sluice/domain';
 import type { Held, Keeper } from '@sluice/membership';
-import type { ProjectDirectory } from '@sluice/project-directory';
+import { type ProjectDirectory, sourceOf } from '@sluice/project-directory';
 import type { SourceConnection } from '@sluice/source-connection';
 import type { StepHands } from '@sluice/source-steps';
 import type { CompiledRules, SourceTable } from '@sluice/sync-rules';
@@ -9,7 +9,6 @@ import { type AuditReport, auditFindings } from './audit.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
 import type { readCatalog } from './source/catalog.ts';
 import type { CheckResult } from './source/preflight.ts';
-import { sourceOf } from './source-of.ts';
 
 /** What of the replicator the steps need. */
 interface Steps {

@@ -3,11 +3,12 @@ import { AppError, type Code, isAppError } from '@sluice/errors';
 import { type SourceConnection, sourceError } from '@sluice/source-connection';
 import type { CompiledRules, WritesPlan } from '@sluice/sync-rules';
 import type { Logger, Metrics } from '@sluice/telemetry';
+import type { Upload, UploadAnswer, Uploads } from '@sluice/uploads';
 import { planWrites } from './accept/plan-writes.ts';
 import { recordUpload } from './apply/record-upload.ts';
 import { sqlstateFrom } from './apply/refusal-of.ts';
 import { writerEvents } from './events.ts';
-import type { PlannedWrite, Refusal, Upload, UploadAnswer, WritesState } from './model.ts';
+import type { PlannedWrite, Refusal } from './model.ts';
 import { RulesCache } from './rules-cache.ts';
 import { defaultPoolLimits, type PoolLimits, SourcePools } from './source/source-pools.ts';
 import type { Needs } from './source/writer-session.ts';
@@ -24,15 +25,8 @@ export interface WriterOptions {
   readonly limits?: Partial<PoolLimits> | undefined;
 }
 
-export interface Writer {
-  /**
-   * Takes one upload, exactly once however often it comes (L15). Uploads of one client must come one after the other, in order;
-   * those of different clients are written side by side.
-   * @throws AppError WRITE_CLIENT_FOREIGN alone: that client can never upload
-   */
-  write(upload: Upload): Promise<UploadAnswer>;
-  /** Whether uploads are taken, by the rules and by the last attempt; after a failed one the source is asked anew. */
-  stateOf(project: ProjectId): Promise<WritesState>;
+/** `stateOf`: by the rules and by the last attempt; after a failed one the source is asked anew. */
+export interface Writer extends Uploads {
   /** Rules or the source may have changed; without a project, those of all. */
   projectChanged(project?: ProjectId): void;
   /** Resolves when no connection is left; uploads under way are finished. */

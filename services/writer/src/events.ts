@@ -1,7 +1,7 @@
 import type { ProjectId } from '@sluice/domain';
 import type { AppError, Code } from '@sluice/errors';
 import { type Logger, latencyBuckets, type Metrics } from '@sluice/telemetry';
-import type { UploadAnswer } from './model.ts';
+import type { UploadAnswer } from '@sluice/uploads';
 
 /** Each business event of the writer: its log record and its metric together. */
 export interface WriterEvents {

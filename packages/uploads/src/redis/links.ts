@@ -92,6 +92,12 @@ export class Links {
     await this.#listener.redis.ping();
   }
 
+  /** From now on publishers find nobody at the channel. What was on its way still arrives. */
+  async stopListening(): Promise<void> {
+    this.isListening = false;
+    if (this.#listener.isReady) await this.#listener.redis.unsubscribe();
+  }
+
   close(): void {
     this.#listener.close();
     this.commands.close();

@@ -24,6 +24,7 @@ const IN_ALL: Bound = { count: 4_000, bytes: 128 * 1024 * 1024 };
 const FORGOTTEN_MS = 90_000;
 
 interface Waiting {
+  readonly project: ProjectId;
   readonly sinceMs: number;
   /** Undefined until it is known who was asked. */
   writer: string | undefined;
@@ -100,9 +101,9 @@ class RedisUploads implements RemoteUploads {
     const giveBack = this.#shares.take(project, message.length);
     if (!giveBack) return failed('WRITES_BUSY');
     const answer = new Promise<Answer>((settle) => {
-      const waiting: Waiting = { sinceMs: this.#options.clock.monotonicMs(), writer: undefined, settle };
+      const waiting: Waiting = { project, sinceMs: this.#options.clock.monotonicMs(), writer: undefined, settle };
       this.#waitingById.set(id, waiting);
-      this.#send(project, message, waiting).then(
+      this.#send(message, waiting).then(
         (code) => code && this.#settle(id, failed(code)),
         () => this.#settle(id, failed('WRITES_BUSY')),
       );
@@ -112,14 +113,20 @@ class RedisUploads implements RemoteUploads {
   }
 
   /** Asks the first writer that listens. Resolves to the code of why there is none. */
-  async #send(project: ProjectId, message: Uint8Array, waiting: Waiting): Promise<Code | undefined> {
-    for (const writer of ranked(await this.#takingWriters(), project)) {
+  async #send(message: Uint8Array, waiting: Waiting): Promise<Code | undefined> {
+    const isTaken = await this.#offer(await this.#takingWriters(), message, waiting);
+    // Those that were known are all gone: others may have come.
+    if (isTaken || (await this.#offer((await this.#readRoster()).taking, message, waiting))) return undefined;
+    return 'WRITES_NOT_SERVED';
+  }
+  async #offer(writers: readonly string[], message: Uint8Array, waiting: Waiting): Promise<boolean> {
+    for (const writer of ranked(writers, waiting.project)) {
       waiting.writer = writer;
       const listeners = await this.#links.commands.call('PUBLISH', [inboxChannel(writer), message]);
-      if (Number(listeners) > 0) return undefined;
+      if (Number(listeners) > 0) return true;
       this.#forget(writer);
     }
-    return 'WRITES_NOT_SERVED';
+    return false;
   }
 
   /** Redis notices that its connection is gone sooner than that it beats no more. */

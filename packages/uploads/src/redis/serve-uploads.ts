@@ -66,8 +66,9 @@ class RedisInbox implements ServedUploads {
 
   async close(): Promise<void> {
     this.#isClosing = true;
-    // Whoever waits for an answer goes on waiting while this one beats.
+    // Whoever waits for an answer goes on waiting while this one beats; others find nobody here, and ask the next.
     await this.#beat().catch(() => {});
+    await this.#links.stopListening().catch(() => {});
     await Promise.all(this.#underWay);
     this.#isClosed = true;
     this.#cancelBeat();
@@ -85,7 +86,7 @@ class RedisInbox implements ServedUploads {
     });
   }
   async #beat(): Promise<void> {
-    if (!this.#links.isListening) return;
+    if (!this.#links.isListening && !this.#isClosing) return;
     // Until it answers others are asked: a link may be dead without a sign.
     await this.#links.heard();
     if (!this.#isClosed) await beat(this.#links.commands, this.#options.id, this.#isClosing);
@@ -95,7 +96,7 @@ class RedisInbox implements ServedUploads {
     const request = requestFrom(message);
     if (!request) return;
     const isFull = this.#underWay.size >= (this.#options.underWayMax ?? UNDER_WAY_MAX);
-    const answer = this.#isClosing || isFull ? BUSY : answerOf(this.#options.uploads, request.question);
+    const answer = isFull ? BUSY : answerOf(this.#options.uploads, request.question);
     const working = this.#reply(request, answer).finally(() => this.#underWay.delete(working));
     this.#underWay.add(working);
   }

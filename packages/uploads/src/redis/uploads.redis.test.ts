@@ -42,7 +42,7 @@ async function writer(
   const served = await serveUploads({
     ...{ ...by, id, url },
     uploads: {
-      stateOf: uploads.stateOf,
+      stateOf: (project) => uploads.stateOf(project),
       write(one) {
         taken.push(one);
         return uploads.write(one);
@@ -115,9 +115,14 @@ it('a writer that is stopped finishes what it took, and another takes the rest',
   await waitFor(() => first.taken.length === 1, { what: 'the upload to be taken' });
   const second = await writer('second');
   const closed = first.close();
-  await waitFor(async () => (await remote.write(upload(2))).result === 'recorded', { what: 'the other to be asked' });
-  expect(second.taken.length).toBeGreaterThan(0);
+  const later: Promise<UploadAnswer>[] = [];
+  const isOtherAsked = (): boolean => {
+    later.push(remote.write(upload(2)));
+    return second.taken.length > 0;
+  };
+  await waitFor(isOtherAsked, { what: 'the other to be asked' });
   finish();
+  for (const answer of await Promise.all(later)) expect(answer).toEqual(recorded(2));
   expect(await underWay).toEqual(recorded(1));
   await closed;
 });

@@ -1,7 +1,7 @@
 import { parseProjectId } from '@sluice/domain';
 import { manualClock, waitFor } from '@sluice/testkit';
+import type { Uploads } from '@sluice/uploads';
 import { expect, it } from 'vitest';
-import type { Uploads } from './uploads.ts';
 import { WritesWatch } from './writes-watch.ts';
 
 const project = parseProjectId(1);

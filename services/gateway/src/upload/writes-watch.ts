@@ -1,11 +1,14 @@
 import type { Clock, ProjectId } from '@sluice/domain';
 import type { ServerMessage } from '@sluice/protocol';
-import type { Uploads } from './uploads.ts';
+import type { Uploads } from '@sluice/uploads';
 
 type WritesMessage = Extract<ServerMessage, { type: 'writes' }>;
 
 /** How soon it is asked again what nobody tells of: a source that was put right has writers again within seconds. */
 const ASK_AGAIN_MS = { enabled: 15_000, 'read-only': 15_000, unavailable: 5000 } as const;
+/** Nothing of the source is in the way, but that nobody could say: asking costs no connection of the tenant's. */
+const ASK_SOON_MS = 1000;
+const NOBODY_SAID: ReadonlySet<string> = new Set(['WRITES_BUSY', 'WRITES_NOT_SERVED']);
 
 /** Whether a project's uploads are taken, for all of its sessions. */
 export class WritesWatch {
@@ -53,7 +56,9 @@ export class WritesWatch {
       void this.#ask(uploads);
       return;
     }
-    this.#cancelTimer = clock.setTimer(ASK_AGAIN_MS[this.current?.state ?? 'unavailable'], () => this.askAgain());
+    const { state, code } = this.current ?? { state: 'unavailable', code: '' };
+    const pauseMs = state === 'unavailable' && NOBODY_SAID.has(code) ? ASK_SOON_MS : ASK_AGAIN_MS[state];
+    this.#cancelTimer = clock.setTimer(pauseMs, () => this.askAgain());
   }
 
   #take(next: WritesMessage): void {

@@ -1,13 +1,7 @@
 import { AppError } from '@sluice/errors';
+import type { Upload, UploadAnswer } from '@sluice/uploads';
 import { escapeIdentifier } from 'pg';
-import {
-  isRefusal,
-  type PlannedWrite,
-  type Refusal,
-  type Upload,
-  type UploadAnswer,
-  type WriterSession,
-} from '../model.ts';
+import { isRefusal, type PlannedWrite, type Refusal, type WriterSession } from '../model.ts';
 import { applyWrite, mayRaceWithInsert } from './apply-write.ts';
 import { refusalOf, sqlstateFrom } from './refusal-of.ts';
 

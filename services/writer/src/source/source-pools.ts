@@ -24,6 +24,11 @@ export const defaultPoolLimits: PoolLimits = {
   answerTimeoutMs: 20_000,
 };
 
+/**
+ * A writer that halts between two statements of a transaction, as a suspended machine does, holds the client's record. After so
+ * long the server takes it back, sooner than whoever waits for it gives up. Milliseconds.
+ */
+const HALTED_MS = 3_000;
 /** So that a role that was given more since is found out, and a server that moved is left. Seconds. */
 const CONNECTION_LIFE_S = 300;
 
@@ -134,7 +139,7 @@ export class SourcePools {
       standard_conforming_strings: 'on',
       statement_timeout: String(statementTimeoutMs),
       lock_timeout: String(lockTimeoutMs),
-      idle_in_transaction_session_timeout: String(2 * statementTimeoutMs),
+      idle_in_transaction_session_timeout: String(HALTED_MS),
     };
   }
 }

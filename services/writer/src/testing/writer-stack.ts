@@ -12,8 +12,8 @@ import {
 } from '@sluice/sync-rules';
 import { createLogger, systemClock } from '@sluice/telemetry';
 import { freshDatabase, identifier, query } from '@sluice/testkit';
+import type { Upload } from '@sluice/uploads';
 import { createWriter, type Writer, type WriterOptions } from '../app.ts';
-import type { Upload } from '../model.ts';
 
 export const PROJECT: ProjectId = parseProjectId(1);
 export const REF = 'demo';

@@ -1,6 +1,6 @@
 import type { ProjectId } from '@sluice/domain';
-import type { ProjectDirectory } from '@sluice/project-directory';
 import type { SourceConnection } from '@sluice/source-connection';
+import type { ProjectDirectory } from './project-directory.ts';
 
 /** How a project's source is reached, its password decrypted. @throws AppError SOURCE_NOT_SET, SECRET_UNREADABLE */
 export async function sourceOf(directory: ProjectDirectory, project: ProjectId): Promise<SourceConnection> {
