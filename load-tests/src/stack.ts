@@ -6,7 +6,7 @@ import { createDataPlane, type DataPlane } from '@sluice/all-in-one';
 import { type Lsn, type ProjectId, parseLsn, parseProjectId } from '@sluice/domain';
 import { type PostgresServer, startPostgres } from '@sluice/embedded-postgres';
 import { sourceConnectionFromUrl } from '@sluice/replicator';
-import { parseAndCompile } from '@sluice/sync-rules';
+import { type CompiledRules, parseAndCompile } from '@sluice/sync-rules';
 import { createLogger, systemClock } from '@sluice/telemetry';
 import pg from 'pg';
 
@@ -75,11 +75,13 @@ export async function startBenchDataPlane(options: {
   readonly tokenSecret: Uint8Array;
 }): Promise<BenchDataPlane> {
   const { sourceUrl, storeUrl, tokenSecret } = options;
+  let deployed: CompiledRules | undefined;
   const dataPlane = await createDataPlane({
     storeUrl,
     clock: systemClock,
     logger: createLogger({ service: 'bench', level: 'warn', clock: systemClock }),
     sourceOf: () => Promise.resolve(sourceConnectionFromUrl(sourceUrl)),
+    rulesOf: () => Promise.resolve(deployed),
     directory: {
       projectByRef: (ref) =>
         Promise.resolve(
@@ -112,6 +114,8 @@ export async function startBenchDataPlane(options: {
       if (compiled.kind === 'invalid')
         throw new Error(`the bench's rules do not compile: ${JSON.stringify(compiled.diagnostics)}`);
       await dataPlane.replicator.deploy(PROJECT, { rules: compiled.rules, rulesVersion: 1 }, () => {});
+      deployed = compiled.rules;
+      dataPlane.projectChanged(PROJECT);
     },
     [Symbol.asyncDispose]: () => dataPlane.close(),
   };
