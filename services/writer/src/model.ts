@@ -31,10 +31,20 @@ export interface PlannedChange {
   readonly previous: Parameter | undefined;
 }
 
+/** A statement of SQL with its values. */
+export interface Statement {
+  readonly sql: string;
+  readonly parameters?: readonly (Parameter | number)[];
+  /** It did what it should only if it changed a row. */
+  readonly hasRow?: boolean;
+}
+
 /** A session on the source, within which statements run one after the other. Errors are the driver's own. */
 export interface WriterSession {
   /** Resolves to the number of rows that were returned or changed. */
   run(sql: string, parameters?: readonly (Parameter | number)[]): Promise<number>;
+  /** Sends all of them at once; one that fails says so in its place, and lets those behind it fail as the transaction does. */
+  inOneGo(statements: readonly Statement[]): Promise<PromiseSettledResult<number>[]>;
   rows<Row extends object>(sql: string, parameters: readonly (Parameter | number)[]): Promise<Row[]>;
   /** How the type is written in a cast, without a modifier: a value is never cut to fit. */
   typeNameOf(typeOid: number): string;

@@ -1,13 +1,14 @@
 import { type Code, unreachable } from '@sluice/errors';
-import type { PlannedWrite, Refusal, WriterSession } from '../model.ts';
+import type { PlannedWrite, Refusal, Statement, WriterSession } from '../model.ts';
 import {
   deleteStatement,
   existsStatement,
   insertIfMissingStatement,
   insertStatement,
-  type Statement,
   updateStatement,
 } from './statements.ts';
+
+type TypeNames = Pick<WriterSession, 'typeNameOf'>;
 
 /**
  * Makes one write by its table's policy, as whoever the session is now. Returns why it cannot be made.
@@ -26,6 +27,41 @@ export async function applyWrite(session: WriterSession, write: PlannedWrite): P
     default:
       return unreachable(write.kind);
   }
+}
+
+/**
+ * For each write the one statement that makes it when all is as its client saw it. Undefined when there is a write for which no
+ * single statement does.
+ */
+export function hopefulStatements(writes: readonly PlannedWrite[], types: TypeNames): Statement[] | undefined {
+  const statements: Statement[] = [];
+  for (const write of writes) {
+    const statement = hopefulStatement(write, types);
+    if (!statement) return undefined;
+    statements.push({ ...statement, hasRow: true });
+  }
+  return statements;
+}
+
+function hopefulStatement(write: PlannedWrite, types: TypeNames): Statement | undefined {
+  const { policy } = write.table;
+  const how = { onlyAsSeen: policy !== 'merge' };
+  switch (write.kind) {
+    case 'insert':
+      return policy === 'merge' ? insertIfMissingStatement(write, types) : insertStatement(write, types);
+    case 'upsert':
+      if (policy === 'insert-only') return insertStatement(write, types);
+      return wasSeen(write) ? updateStatement(changedAlone(write), types, how) : insertIfMissingStatement(write, types);
+    case 'update':
+      return updateStatement(write, types, how);
+    case 'delete':
+      return deleteStatement(write, types, how);
+    default:
+      return unreachable(write.kind);
+  }
+}
+function wasSeen({ changes }: PlannedWrite): boolean {
+  return changes.some(({ previous }) => previous !== undefined);
 }
 
 /** Whether the write is one that a row which appears in the very moment can break, so that a second look is worth it. */

@@ -1,8 +1,8 @@
 import { AppError } from '@sluice/errors';
 import type { Upload, UploadAnswer } from '@sluice/uploads';
 import { escapeIdentifier } from 'pg';
-import { isRefusal, type PlannedWrite, type Refusal, type WriterSession } from '../model.ts';
-import { applyWrite, mayRaceWithInsert } from './apply-write.ts';
+import { isRefusal, type PlannedWrite, type Refusal, type Statement, type WriterSession } from '../model.ts';
+import { applyWrite, hopefulStatements, mayRaceWithInsert } from './apply-write.ts';
 import { refusalOf, sqlstateFrom } from './refusal-of.ts';
 
 export interface Recording {
@@ -23,25 +23,83 @@ const UNIQUE_VIOLATION = '23505';
 /** Query cancelled: a statement took longer than it may. */
 const TIMED_OUT = '57014';
 
+/** Statements that are sent without waiting for each other's answers. */
+const IN_ONE_GO_MAX = 100;
+const SAVEPOINT: Statement = { sql: 'SAVEPOINT sluice_upload' };
+const UNDO = 'ROLLBACK TO SAVEPOINT sluice_upload';
+/** Deferred ones would be found at the commit, too late to keep the record without the writes. */
+const CHECK_CONSTRAINTS: Statement = { sql: 'SET CONSTRAINTS ALL IMMEDIATE' };
+const DONE = 'RESET ROLE; RELEASE SAVEPOINT sluice_upload; COMMIT';
+
 /**
  * L15: in one transaction the client's record moves from n-1 to n and the writes are made, or their refusal is kept.
  * Whoever comes second, with the same upload or another one of that number, finds the record moved and changes nothing.
+ *
+ * Sources are far away: everything up to the commit is sent in one go, in the hope that each write does what it should. What does
+ * not is undone, and made again step by step, which finds out why.
  * @throws AppError WRITE_CLIENT_FOREIGN, WRITES_ROLE_UNUSABLE, or the driver's error; then nothing happened unless the commit
  * itself was cut, which the next attempt finds out
  */
 export async function recordUpload(session: WriterSession, recording: Recording): Promise<Recorded> {
-  const { upload, plan } = recording;
-  await session.run('BEGIN');
-  if (!(await moveRecord(session, upload))) {
-    const answer = await answerFromRecord(session, upload);
+  const { upload, plan, isLastLook } = recording;
+  const hopes = isRefusal(plan) || isLastLook ? undefined : hopefulStatements(plan, session);
+  const opening = [{ sql: 'BEGIN' }, recordStatement(upload), ...forgottenRefusals(upload)];
+  const asUser = [SAVEPOINT, roleStatement(recording.role), claimsStatement(upload)];
+  const [first = [], ...rest] = hopes ? inGoes([...asUser, ...hopes, CHECK_CONSTRAINTS]) : [[SAVEPOINT]];
+  const answers = await session.inOneGo([...opening, ...first]);
+  const opened = answers.slice(0, opening.length).map(resultOf);
+  if (opened[1] === 0) {
     await session.run('ROLLBACK');
-    return { answer, refusal: undefined };
+    return { answer: await answerFromRecord(session, upload), refusal: undefined };
   }
-  if (upload.refusalsKept > 0) await forgetRefusals(session, upload);
-  const refusal = isRefusal(plan) ? plan : await writeInSavepoint(session, plan, recording);
+  const recorded: UploadAnswer = { result: 'recorded', code: '', expected: upload.seq + 1 };
+  const [savepoint, ...hoped] = answers.slice(opening.length);
+  if (savepoint) resultOf(savepoint);
+  if (hopes && (await haveComeTrue(session, { first, hoped, rest }))) {
+    await session.run(DONE);
+    return { answer: recorded, refusal: undefined };
+  }
+  if (hopes) await session.run(UNDO);
+  const refusal = isRefusal(plan) ? plan : await writeStepByStep(session, plan, recording);
   if (refusal) await keepRefusal(session, upload, refusal);
-  await session.run('COMMIT');
-  return { answer: { result: 'recorded', code: '', expected: upload.seq + 1 }, refusal };
+  await session.run(refusal ? 'COMMIT' : DONE);
+  return { answer: recorded, refusal };
+}
+
+/** Whether each statement that was sent did what it should, those of the next goes too. @throws what would be so step by step as well */
+async function haveComeTrue(
+  session: WriterSession,
+  sent: {
+    readonly first: readonly Statement[];
+    /** Answers to `first`, without that to the savepoint. */
+    readonly hoped: readonly PromiseSettledResult<number>[];
+    readonly rest: readonly (readonly Statement[])[];
+  },
+): Promise<boolean> {
+  if (!areTrue(sent.first.slice(1), sent.hoped)) return false;
+  for (const go of sent.rest) if (!areTrue(go, await session.inOneGo(go))) return false;
+  return true;
+}
+function areTrue(go: readonly Statement[], answers: readonly PromiseSettledResult<number>[]): boolean {
+  return answers.every((answer, i) => {
+    if (answer.status === 'fulfilled') return go[i]?.hasRow !== true || answer.value > 0;
+    const sqlstate = sqlstateFrom(answer.reason);
+    // Those behind the first that failed say only that it did.
+    if (sqlstate === undefined || LOST_AS_A_WHOLE.has(sqlstate)) throw answer.reason;
+    return false;
+  });
+}
+/** Serialization failure, deadlock, and what took too long: nothing of the transaction is of use. */
+const LOST_AS_A_WHOLE: ReadonlySet<string> = new Set(['40001', '40P01', TIMED_OUT]);
+
+function inGoes(statements: readonly Statement[]): Statement[][] {
+  const goes: Statement[][] = [];
+  for (let i = 0; i < statements.length; i += IN_ONE_GO_MAX) goes.push(statements.slice(i, i + IN_ONE_GO_MAX));
+  return goes;
+}
+function resultOf(answer: PromiseSettledResult<number>): number {
+  if (answer.status === 'rejected') throw answer.reason;
+  return answer.value;
 }
 
 const FIRST_SQL = `INSERT INTO sluice.client (project, client_id, subject, seq) VALUES ($1, $2, $3, 1)
@@ -49,13 +107,11 @@ ON CONFLICT (project, client_id) DO NOTHING`;
 const NEXT_SQL = `UPDATE sluice.client SET seq = $4, updated_at = pg_catalog.now()
 WHERE project = $1 AND client_id = $2 AND subject = $3 AND seq = $4 - 1`;
 
-/** Waits for whoever else is moving it just now. */
-async function moveRecord(session: WriterSession, { ref, clientId, subject, seq }: Upload): Promise<boolean> {
-  const moved =
-    seq === 1
-      ? await session.run(FIRST_SQL, [ref, clientId, subject])
-      : await session.run(NEXT_SQL, [ref, clientId, subject, seq]);
-  return moved > 0;
+/** Waits for whoever else is moving it just now; no row when it was moved. */
+function recordStatement({ ref, clientId, subject, seq }: Upload): Statement {
+  return seq === 1
+    ? { sql: FIRST_SQL, parameters: [ref, clientId, subject] }
+    : { sql: NEXT_SQL, parameters: [ref, clientId, subject, seq] };
 }
 
 const RECORD_SQL =
@@ -70,12 +126,9 @@ async function answerFromRecord(session: WriterSession, upload: Upload): Promise
     : { result: 'gap', code: '', expected: next };
 }
 
-async function forgetRefusals(session: WriterSession, { ref, clientId, refusalsKept }: Upload): Promise<void> {
-  await session.run('DELETE FROM sluice.refusal WHERE project = $1 AND client_id = $2 AND seq <= $3', [
-    ref,
-    clientId,
-    refusalsKept,
-  ]);
+function forgottenRefusals({ ref, clientId, refusalsKept }: Upload): Statement[] {
+  const sql = 'DELETE FROM sluice.refusal WHERE project = $1 AND client_id = $2 AND seq <= $3';
+  return refusalsKept > 0 ? [{ sql, parameters: [ref, clientId, refusalsKept] }] : [];
 }
 
 async function keepRefusal(session: WriterSession, upload: Upload, { code, reason }: Refusal): Promise<void> {
@@ -87,33 +140,33 @@ async function keepRefusal(session: WriterSession, upload: Upload, { code, reaso
 }
 
 /** As the rules' role, with the user's claims. Returns why the writes were refused; then none of them was made. */
-async function writeInSavepoint(
+async function writeStepByStep(
   session: WriterSession,
   writes: readonly PlannedWrite[],
   recording: Recording,
 ): Promise<Refusal | undefined> {
-  await session.run('SAVEPOINT sluice_upload');
-  await takeRole(session, recording.role);
-  await session.run("SELECT pg_catalog.set_config('request.jwt.claims', $1, true)", [
-    JSON.stringify(recording.upload.claims),
-  ]);
-  const refusal = await writeAll(session, writes, recording);
-  if (refusal) {
-    // The role and the claims go back with the savepoint.
-    await session.run('ROLLBACK TO SAVEPOINT sluice_upload');
-    return refusal;
-  }
-  await session.run('RESET ROLE; RELEASE SAVEPOINT sluice_upload');
-  return undefined;
-}
-
-async function takeRole(session: WriterSession, role: string): Promise<void> {
   try {
-    await session.run(`SET LOCAL ROLE ${escapeIdentifier(role)}`);
+    await session.run(roleStatement(recording.role).sql);
   } catch (error) {
     if (sqlstateFrom(error) === undefined) throw error;
     throw new AppError('WRITES_ROLE_UNUSABLE', { cause: error });
   }
+  const { sql, parameters } = claimsStatement(recording.upload);
+  await session.run(sql, parameters);
+  const refusal = await writeAll(session, writes, recording);
+  // The role and the claims go back with the savepoint.
+  if (refusal) await session.run(UNDO);
+  return refusal;
+}
+
+function roleStatement(role: string): Statement {
+  return { sql: `SET LOCAL ROLE ${escapeIdentifier(role)}` };
+}
+function claimsStatement({ claims }: Upload): Statement {
+  return {
+    sql: "SELECT pg_catalog.set_config('request.jwt.claims', $1, true)",
+    parameters: [JSON.stringify(claims)],
+  };
 }
 
 async function writeAll(
@@ -129,8 +182,7 @@ async function writeAll(
       if (refusal) return refusal;
     }
     current = undefined;
-    // Deferred ones would be found at the commit, too late to keep the record without the writes.
-    await session.run('SET CONSTRAINTS ALL IMMEDIATE');
+    await session.run(CHECK_CONSTRAINTS.sql);
     return undefined;
   } catch (error) {
     const sqlstate = sqlstateFrom(error);

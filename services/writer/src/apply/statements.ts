@@ -1,11 +1,7 @@
 import type { ClientColumn } from '@sluice/sync-rules';
 import { escapeIdentifier } from 'pg';
-import type { Parameter, PlannedChange, PlannedWrite, WriterSession } from '../model.ts';
+import type { Parameter, PlannedChange, PlannedWrite, Statement, WriterSession } from '../model.ts';
 
-export interface Statement {
-  readonly sql: string;
-  readonly parameters: readonly Parameter[];
-}
 type TypeNames = Pick<WriterSession, 'typeNameOf'>;
 
 /** Values stand in parameters alone, names are quoted, and the types of casts are as the source itself writes them. */

@@ -114,6 +114,7 @@ export class SourcePools {
     const pool = new Pool({
       ...clientConfig(await this.#sourceOf(project), this.#settings()),
       max: connectionsMax,
+      pipeline: true,
       idleTimeoutMillis: idleMs,
       query_timeout: answerTimeoutMs,
       maxLifetimeSeconds: CONNECTION_LIFE_S,

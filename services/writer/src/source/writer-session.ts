@@ -1,6 +1,6 @@
 import { AppError, assert } from '@sluice/errors';
 import { type ClientBase, escapeIdentifier } from 'pg';
-import type { WriterSession } from '../model.ts';
+import type { Statement, WriterSession } from '../model.ts';
 
 /** What a session must be fit for: the rules' role, and the types of the columns that may be written. */
 export interface Needs {
@@ -22,6 +22,10 @@ export class SourceSession implements WriterSession {
     // Without parameters the simple protocol is used, which takes several statements in one text.
     const result = parameters ? await this.#client.query(sql, [...parameters]) : await this.#client.query(sql);
     return result.rowCount ?? 0;
+  }
+  inOneGo(statements: readonly Statement[]): Promise<PromiseSettledResult<number>[]> {
+    // The connection is in pipeline mode: nothing waits for the answer before it.
+    return Promise.allSettled(statements.map(({ sql, parameters }) => this.run(sql, parameters)));
   }
   async rows<Row extends object>(sql: string, parameters: readonly (string | number | null)[]): Promise<Row[]> {
     return (await this.#client.query<Row>(sql, [...parameters])).rows;
