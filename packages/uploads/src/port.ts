@@ -1,7 +1,7 @@
 import type { ProjectId } from '@sluice/domain';
 import type { Code } from '@sluice/errors';
 
-/** One local transaction of one client, as the gateway hands it over: its token is verified, its payload well formed. */
+/** Local transactions of one client, as the gateway hands them over: its token is verified, each payload well formed. */
 export interface Upload {
   readonly project: ProjectId;
   /** What clients call the project; the source's records are kept under it. */
@@ -11,17 +11,18 @@ export interface Upload {
   readonly claims: Readonly<Record<string, unknown>>;
   /** A UUID. */
   readonly clientId: string;
-  /** 1 for the client's first. */
+  /** The number of the first of them; 1 for the client's first of all. */
   readonly seq: number;
   /** Refusals up to this number are kept by the client; 0 for none. */
   readonly refusalsKept: number;
-  /** `encodeMutations`. */
-  readonly mutations: Uint8Array;
+  /** One or more, numbered from `seq` on; each as `encodeMutations` has it. */
+  readonly transactions: readonly Uint8Array[];
 }
 
 /**
- * `recorded`: the record is committed, now or by an earlier attempt, and with it the writes or their refusal. `retry`: nothing
- * happened, as far as is known; `code` says why. `gap`: uploads from `expected` on are missing.
+ * `recorded`: the first is, and every other one below `expected`: the record is committed, now or by an earlier attempt, and with
+ * it the writes or their refusal. `retry`: those below `expected` are recorded, and the one of that number is not, as far as is
+ * known; `code` says why. `gap`: those from `expected` on are missing before the first.
  */
 export interface UploadAnswer {
   readonly result: 'recorded' | 'retry' | 'gap';
@@ -44,8 +45,8 @@ export interface Uploads {
   /** Whether the project's uploads are taken now. Cheap: it is asked for every project that has sessions. */
   stateOf(project: ProjectId): Promise<WritesState>;
   /**
-   * Takes one upload, exactly once however often it comes (L15). Uploads of one client must come one after the other, in order;
-   * those of different clients are written side by side.
+   * Takes an upload, each transaction exactly once however often it comes (L15). Uploads of one client must come one after the
+   * other, in order; those of different clients are written side by side.
    * @throws AppError WRITE_CLIENT_FOREIGN, which ends the session, or one that a retry heals
    */
   write(upload: Upload): Promise<UploadAnswer>;

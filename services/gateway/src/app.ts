@@ -279,7 +279,7 @@ class GatewayApp implements Gateway {
         if (sent) this.events.checkpointSent(project, sent, this.options.clock.monotonicMs() - startedMs);
         return sent;
       },
-      upload: (upload, of) => this.upload(open, client, { upload, identity: of }),
+      upload: (handed, of) => this.upload(open, client, { handed, identity: of }),
       close: () => {
         cursor.close();
         this.releasePlace(`${project}:${subject}`);
@@ -290,13 +290,17 @@ class GatewayApp implements Gateway {
   private async upload(
     { writes }: OpenProject,
     { clientId, ref }: { readonly clientId: string; readonly ref: string },
-    { upload, identity }: { readonly upload: Upload; readonly identity: Identity },
+    { handed, identity }: { readonly handed: readonly Upload[]; readonly identity: Identity },
   ): Promise<UploadAnswer> {
     const { uploads } = this.options;
     if (!uploads) throw new AppError('WRITES_NOT_SERVED');
     const { project, subject, tokenClaims: claims } = identity;
-    const { seq, refusalsKept, mutations } = upload;
-    const answer = await uploads.write({ project, ref, subject, claims, clientId, seq, refusalsKept, mutations });
+    const [first, last] = [handed[0], handed.at(-1)];
+    assert(first && last, 'nothing was handed over');
+    const transactions = handed.map(({ mutations }) => mutations);
+    const { seq } = first;
+    const { refusalsKept } = last;
+    const answer = await uploads.write({ project, ref, subject, claims, clientId, seq, refusalsKept, transactions });
     this.events.uploadAnswered(project, answer.result);
     // What kept it from being written may keep all of the project's.
     if (answer.result === 'retry') writes.askAgain();

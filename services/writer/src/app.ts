@@ -1,14 +1,14 @@
 import { type Clock, delay, type ProjectId } from '@sluice/domain';
-import { AppError, type Code, isAppError } from '@sluice/errors';
+import { AppError, assert, type Code, isAppError } from '@sluice/errors';
 import { type SourceConnection, sourceError } from '@sluice/source-connection';
 import type { CompiledRules, WritesPlan } from '@sluice/sync-rules';
 import type { Logger, Metrics } from '@sluice/telemetry';
 import type { Upload, UploadAnswer, Uploads } from '@sluice/uploads';
 import { planWrites } from './accept/plan-writes.ts';
-import { recordUpload } from './apply/record-upload.ts';
+import { recordTogether, recordUpload } from './apply/record-upload.ts';
 import { sqlstateFrom } from './apply/refusal-of.ts';
 import { writerEvents } from './events.ts';
-import type { PlannedWrite, Refusal } from './model.ts';
+import { isRefusal, type PlannedWrite, type Refusal } from './model.ts';
 import { RulesCache } from './rules-cache.ts';
 import { defaultPoolLimits, type PoolLimits, SourcePools } from './source/source-pools.ts';
 import type { Needs } from './source/writer-session.ts';
@@ -36,6 +36,8 @@ export interface Writer extends Uploads {
 /** Times that an upload is begun within one call, when others got in its way. */
 const ATTEMPTS_MAX = 5;
 const ATTEMPT_PAUSE_MS = 20;
+/** Changed rows that are written in one transaction of the source, of several of a client. */
+const TOGETHER_WRITES_MAX = 1000;
 /** Serialization failure, deadlock, a key that appeared between two looks, and a statement that took too long. */
 const LOST_TO_OTHERS: ReadonlySet<string> = new Set(['40001', '40P01', '23505', '57014']);
 /** Of our own tables: missing, not to be used, or of another shape. */
@@ -70,22 +72,50 @@ export function createWriter(options: WriterOptions): Writer {
     }
   }
 
+  /** Undefined when they have to be recorded one by one. */
+  async function attemptTogether(upload: Upload, writes: WritesPlan, plans: readonly (readonly PlannedWrite[])[]) {
+    try {
+      return await pools.use(upload.project, async (session) => {
+        await session.prepare(needsOf(writes));
+        return recordTogether(session, { upload, plans, role: writes.role });
+      });
+    } catch (error) {
+      const sqlstate = sqlstateFrom(error);
+      if (sqlstate === undefined || !LOST_TO_OTHERS.has(sqlstate)) throw error;
+      events.attemptLost(upload.project, sqlstate);
+      return undefined;
+    }
+  }
+
   async function write(upload: Upload): Promise<UploadAnswer> {
-    const { project } = upload;
+    const { project, transactions } = upload;
+    let expected = upload.seq;
     try {
       const compiled = await rules.rulesOf(project);
-      if (!compiled?.writes) return { result: 'retry', code: 'WRITES_OFF', expected: upload.seq };
-      const plan = planWrites(upload.mutations, compiled, compiled.writes);
-      const { answer, refusal } = await attempt(upload, compiled.writes, plan);
+      const writes = compiled?.writes;
+      if (!writes) return { result: 'retry', code: 'WRITES_OFF', expected };
+      const plans = transactions.map((transaction) => planWrites(transaction, compiled, writes));
+      const fit = plans.filter((plan): plan is PlannedWrite[] => !isRefusal(plan));
+      const isTogether = plans.length > 1 && fit.length === plans.length && writesIn(fit) <= TOGETHER_WRITES_MAX;
+      let answer = isTogether ? await attemptTogether(upload, writes, fit) : undefined;
+      if (!answer) {
+        for (const [i, plan] of plans.entries()) {
+          const recorded = await attempt({ ...upload, seq: upload.seq + i }, writes, plan);
+          if (recorded.refusal) events.refused(project, recorded.refusal.code);
+          answer = recorded.answer;
+          expected = answer.expected;
+          if (answer.result !== 'recorded') break;
+        }
+      }
+      assert(answer, 'an upload has a transaction');
       troubleByProject.delete(project);
-      if (refusal) events.refused(project, refusal.code);
       return answer;
     } catch (error) {
       const coded = codedError(error);
       events.failed(project, coded);
       if (coded.code === 'WRITE_CLIENT_FOREIGN') throw coded;
       if (LASTING.test(coded.code)) troubleByProject.set(project, coded.code);
-      return { result: 'retry', code: coded.code, expected: upload.seq };
+      return { result: 'retry', code: coded.code, expected };
     }
   }
 
@@ -130,6 +160,9 @@ export function createWriter(options: WriterOptions): Writer {
   };
 }
 
+function writesIn(plans: readonly (readonly PlannedWrite[])[]): number {
+  return plans.reduce((sum, plan) => sum + plan.length, 0);
+}
 function needsOf({ role, tables }: WritesPlan): Needs {
   const typeOids = new Set(tables.flatMap(({ table }) => table.columns.map(({ baseTypeOid }) => baseTypeOid)));
   return { role, typeOids: [...typeOids] };

@@ -19,7 +19,10 @@ const requests: Request[] = [
           seq: 5,
           refusalsKept: 4,
         },
-        ...{ claims: { role: 'crew', airports: ['SFO'] }, mutations: Uint8Array.of(1, 2, 0, 255) },
+        ...{
+          claims: { role: 'crew', airports: ['SFO'] },
+          transactions: [Uint8Array.of(1, 2, 0, 255), new Uint8Array(0)],
+        },
       },
     },
   },

@@ -49,7 +49,8 @@ export function encodeRequest({ from, id, question }: Request): Uint8Array {
   out.text(upload.clientId);
   out.varint(upload.seq);
   out.varint(upload.refusalsKept);
-  out.blob(upload.mutations);
+  out.varint(upload.transactions.length);
+  for (const transaction of upload.transactions) out.blob(transaction);
   return out.take();
 }
 
@@ -67,7 +68,7 @@ export function decodeRequest(reader: ByteReader): Request {
     clientId: reader.text(),
     seq: reader.varint(),
     refusalsKept: reader.varint(),
-    mutations: reader.blob(),
+    transactions: transactionsFrom(reader),
   };
   return finished(reader, { from, id, question: { kind, upload } });
 }
@@ -115,6 +116,11 @@ function finished<T>(reader: ByteReader, value: T): T {
   return value;
 }
 
+function transactionsFrom(reader: ByteReader): Uint8Array[] {
+  const count = reader.varint();
+  if (count === 0 || count > reader.remaining) throw new MalformedBytesError('impossible count of transactions');
+  return Array.from({ length: count }, () => reader.blob());
+}
 function projectFrom(value: number): ProjectId {
   try {
     return parseProjectId(value);

@@ -22,7 +22,7 @@ afterAll(async () => await redis[Symbol.asyncDispose]());
 function upload(seq: number, project = 1): Upload {
   return {
     ...{ project: parseProjectId(project), ref: 'demo', subject: 'ann', claims: { sub: 'ann' }, seq, refusalsKept: 0 },
-    ...{ clientId: '0198c0de-0000-7000-8000-000000000001', mutations: new Uint8Array(100).fill(seq) },
+    ...{ clientId: '0198c0de-0000-7000-8000-000000000001', transactions: [new Uint8Array(100).fill(seq)] },
   };
 }
 const recorded = (seq: number): UploadAnswer => ({ result: 'recorded', code: '', expected: seq + 1 });

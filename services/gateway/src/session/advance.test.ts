@@ -1,6 +1,6 @@
-import { type BucketId, type Epoch, type Lsn, parseProjectId } from '@sluice/domain';
+import { type BucketId, ByteWriter, type Epoch, type Lsn, parseProjectId, writeCell } from '@sluice/domain';
 import { AppError } from '@sluice/errors';
-import { type ClientMessage, LIMITS, PROTOCOL_VERSION } from '@sluice/protocol';
+import { type ClientMessage, encodeMutations, LIMITS, PROTOCOL_VERSION } from '@sluice/protocol';
 import { describe, expect, it } from 'vitest';
 import { defaultSessionLimits } from '../config.ts';
 import { advance, type SessionEffect, type SessionEvent } from './advance.ts';
@@ -342,17 +342,53 @@ describe('uploads (L15)', () => {
     expect(subject.message(upload(1))).toEqual([{ kind: 'send', message: refused }]);
   });
 
-  it('one at a time is with the writer, as the user who is signed in then', () => {
+  it('one hand-over at a time is with the writer, as the user who is signed in then', () => {
     const subject = writing();
-    expect(subject.message(upload(1))).toEqual([{ kind: 'upload', upload: upload(1), identity }]);
+    expect(subject.message(upload(1))).toEqual([{ kind: 'upload', uploads: [upload(1)], identity }]);
     expect(subject.message(upload(2))).toEqual([]);
     const fresh = { ...identity, tokenClaims: { sub: 'ann', role: 'admin' } };
     subject.message({ type: 'token', token: 'u' });
     subject.on({ kind: 'verified', identity: fresh });
     const effects = subject.on({ kind: 'upload-answered', answer: recorded(2) });
     expect(results(effects)).toEqual([[1, 'recorded', 2]]);
-    expect(effects.at(-1)).toEqual({ kind: 'upload', upload: upload(2), identity: fresh });
+    expect(effects.at(-1)).toEqual({ kind: 'upload', uploads: [upload(2)], identity: fresh });
     expect(kinds(subject.on({ kind: 'upload-answered', answer: recorded(3) }))).toEqual(['send']);
+  });
+
+  it('what came meanwhile goes together, as far as its numbers follow each other and it is no more than one may be', () => {
+    const subject = writing();
+    const key = new ByteWriter();
+    writeCell(key, 'x'.repeat(100_000));
+    const large = {
+      mutations: encodeMutations([{ kind: 'delete', table: 't', key: key.take(), keyCells: 1, columns: [] }]),
+    };
+    for (const one of [upload(1), upload(2), upload(3), upload(5), upload(6, large), upload(7, large)])
+      subject.message(one);
+    const numbers = (effects: readonly SessionEffect[]) =>
+      effects.flatMap((effect) => (effect.kind === 'upload' ? effect.uploads.map(({ seq }) => seq) : []));
+    const answered = (expected: number) => numbers(subject.on({ kind: 'upload-answered', answer: recorded(expected) }));
+    expect(answered(2)).toEqual([2, 3]);
+    // Not all of them were recorded: the rest goes again.
+    expect(answered(3)).toEqual([3]);
+    expect(answered(4)).toEqual([5, 6]);
+    expect(answered(7)).toEqual([7]);
+    expect(answered(8)).toEqual([]);
+  });
+
+  it('of those that went together each is answered, also when the writer stopped in the middle', () => {
+    const subject = writing();
+    for (const seq of [1, 2, 3, 4, 5]) subject.message(upload(seq));
+    subject.on({ kind: 'upload-answered', answer: recorded(2) });
+    const effects = subject.on({
+      kind: 'upload-answered',
+      answer: { result: 'retry', code: 'WRITES_BUSY', expected: 4 },
+    });
+    expect(results(effects)).toEqual([
+      [2, 'recorded', 3],
+      [3, 'recorded', 4],
+      [4, 'retry', 4],
+      [5, 'gap', 4],
+    ]);
   });
 
   it.each(['retry', 'gap'] as const)('behind a %s those that wait are gaps, and are not tried', (result) => {
@@ -365,7 +401,7 @@ describe('uploads (L15)', () => {
       [6, 'gap', 4],
     ]);
     expect(kinds(effects)).not.toContain('upload');
-    expect(subject.message(upload(4))).toEqual([{ kind: 'upload', upload: upload(4), identity }]);
+    expect(subject.message(upload(4))).toEqual([{ kind: 'upload', uploads: [upload(4)], identity }]);
   });
 
   it('a failed hand-over is a retry; one that no retry heals ends the session', () => {

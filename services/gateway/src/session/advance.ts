@@ -33,7 +33,7 @@ export type SessionEvent =
   | { readonly kind: 'source'; readonly message: ServerMessage }
   /** Whether uploads are taken, for the first time or since it changed. */
   | { readonly kind: 'writes'; readonly message: WritesMessage }
-  /** Of the upload that was handed over last. */
+  /** Of the uploads that were handed over last. */
   | { readonly kind: 'upload-answered'; readonly answer: UploadAnswer }
   | { readonly kind: 'upload-failed'; readonly error: AppError }
   | { readonly kind: 'heard' }
@@ -50,7 +50,7 @@ export type SessionEffect =
   | { readonly kind: 'step'; readonly evenIfBare: boolean }
   | { readonly kind: 'send'; readonly message: ServerMessage }
   /** Hand it to the writer, as this user; one at a time. */
-  | { readonly kind: 'upload'; readonly upload: Upload; readonly identity: Identity }
+  | { readonly kind: 'upload'; readonly uploads: readonly Upload[]; readonly identity: Identity }
   | { readonly kind: 'ping' }
   | { readonly kind: 'close'; readonly error: AppError };
 
@@ -171,7 +171,7 @@ function onUpload(state: Alive, upload: Upload): Advance {
     return { state, effects: [resultOf(upload, answer)] };
   }
   const waiting = { ...state, uploads: [...state.uploads, upload] };
-  return state.uploads.length > 0 ? { state: waiting, effects: [] } : { state: waiting, effects: handOver(waiting) };
+  return state.uploadsHandedOver > 0 ? { state: waiting, effects: [] } : handOver(waiting);
 }
 
 /** The writer reads the payload again; what is no payload at all never gets there. */
@@ -186,18 +186,23 @@ function uploadProblem({ seq, refusalsKept, mutations }: Upload): string | undef
   }
 }
 
-/** The next one goes once the one before is recorded; behind one that is not, all that wait would only be gaps (L15). */
+/** The next ones go once those before are recorded; behind one that is not, all that wait would only be gaps (L15). */
 function onUploadAnswered(state: OpenState, answer: UploadAnswer): Advance {
-  const [answered, ...waiting] = state.uploads;
-  if (!answered) return { state, effects: [] };
-  const result = resultOf(answered, answer);
+  const { uploads, uploadsHandedOver } = state;
+  const recorded =
+    answer.result === 'gap' ? [] : uploads.slice(0, uploadsHandedOver).filter(({ seq }) => seq < answer.expected);
+  const effects = recorded.map((upload) =>
+    resultOf(upload, { result: 'recorded', code: '', expected: upload.seq + 1 }),
+  );
+  const [failed, ...behind] = uploads.slice(recorded.length);
   if (answer.result === 'recorded') {
-    const next = { ...state, uploads: waiting };
-    return { state: next, effects: [result, ...handOver(next)] };
+    const next = handOver({ ...state, uploads: uploads.slice(recorded.length), uploadsHandedOver: 0 });
+    return { state: next.state, effects: [...effects, ...next.effects] };
   }
+  if (failed) effects.push(resultOf(failed, answer));
   const gap: UploadAnswer = { result: 'gap', code: '', expected: answer.expected };
-  const effects = [result, ...waiting.map((upload) => resultOf(upload, gap))];
-  return { state: { ...state, uploads: [] }, effects };
+  effects.push(...behind.map((upload) => resultOf(upload, gap)));
+  return { state: { ...state, uploads: [], uploadsHandedOver: 0 }, effects };
 }
 
 function onUploadFailed(state: OpenState, error: AppError): Advance {
@@ -206,9 +211,18 @@ function onUploadFailed(state: OpenState, error: AppError): Advance {
   return onUploadAnswered(state, { result: 'retry', code: error.code, expected: failed?.seq ?? 1 });
 }
 
-function handOver({ uploads, identity }: OpenState): SessionEffect[] {
-  const [upload] = uploads;
-  return upload ? [{ kind: 'upload', upload, identity }] : [];
+/** What waits goes together, as far as its numbers follow each other and it is no more than one upload may be. */
+function handOver(state: OpenState): Advance {
+  const [first] = state.uploads;
+  if (!first) return { state, effects: [] };
+  let bytes = 0;
+  const end = state.uploads.findIndex(({ seq, mutations }, i) => {
+    bytes += mutations.length;
+    return i > 0 && (seq !== first.seq + i || bytes > LIMITS.uploadBytesMax);
+  });
+  const uploads = end < 0 ? state.uploads : state.uploads.slice(0, end);
+  const effects: SessionEffect[] = [{ kind: 'upload', uploads, identity: state.identity }];
+  return { state: { ...state, uploadsHandedOver: uploads.length }, effects };
 }
 function resultOf({ seq }: Upload, answer: UploadAnswer): SessionEffect {
   return { kind: 'send', message: { type: 'upload-result', seq, ...answer } };
@@ -379,6 +393,7 @@ function opened(state: Alive, identity: Identity, now: Now, limits: SessionLimit
     newest: undefined,
     writes: undefined,
     uploads: [],
+    uploadsHandedOver: 0,
   };
   return { state: open, effects: [{ kind: 'join', identity }] };
 }

@@ -29,8 +29,8 @@ export interface SessionProject {
   takeClaims(identity: Identity): boolean;
   /** Sends the newest checkpoint, if there is anything to send; calls `onBegin` before the first byte. */
   step(options: { readonly evenIfBare: boolean; readonly onBegin: () => void }): Promise<Sent | undefined>;
-  /** Hands an upload to the writer. */
-  upload(upload: Upload, identity: Identity): Promise<UploadAnswer>;
+  /** Hands uploads to the writer, whose numbers follow each other. */
+  upload(uploads: readonly Upload[], identity: Identity): Promise<UploadAnswer>;
   close(): void;
 }
 type Sent = NonNullable<Extract<SessionEvent, { kind: 'step-done' }>['sent']>;
@@ -121,7 +121,7 @@ export class Session {
         void this.step(effect.evenIfBare);
         break;
       case 'upload':
-        void this.upload(effect.upload, effect.identity);
+        void this.upload(effect.uploads, effect.identity);
         break;
     }
   }
@@ -173,9 +173,9 @@ export class Session {
     }
   }
 
-  private async upload(upload: Upload, identity: Identity): Promise<void> {
+  private async upload(uploads: readonly Upload[], identity: Identity): Promise<void> {
     try {
-      const answer = await this.project?.upload(upload, identity);
+      const answer = await this.project?.upload(uploads, identity);
       if (answer) this.dispatch({ kind: 'upload-answered', answer });
     } catch (error) {
       this.dispatch({ kind: 'upload-failed', error: appErrorFrom(error) });

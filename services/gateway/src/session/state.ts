@@ -78,8 +78,10 @@ export interface OpenState extends Common {
   readonly newest: { readonly epoch: Epoch; readonly lsn: Lsn } | undefined;
   /** What the client was told last of writes; undefined until then. */
   readonly writes: WritesMessage | undefined;
-  /** Uploads that are not answered, in the order they came; the first is with the writer. */
+  /** Uploads that are not answered, in the order they came. */
   readonly uploads: readonly Upload[];
+  /** So many of them, from the first on, are with the writer. */
+  readonly uploadsHandedOver: number;
 }
 
 export type WritesMessage = Extract<ServerMessage, { type: 'writes' }>;

@@ -34,52 +34,97 @@ const DONE = 'RESET ROLE; RELEASE SAVEPOINT sluice_upload; COMMIT';
 /**
  * L15: in one transaction the client's record moves from n-1 to n and the writes are made, or their refusal is kept.
  * Whoever comes second, with the same upload or another one of that number, finds the record moved and changes nothing.
- *
- * Sources are far away: everything up to the commit is sent in one go, in the hope that each write does what it should. What does
- * not is undone, and made again step by step, which finds out why.
  * @throws AppError WRITE_CLIENT_FOREIGN, WRITES_ROLE_UNUSABLE, or the driver's error; then nothing happened unless the commit
  * itself was cut, which the next attempt finds out
  */
 export async function recordUpload(session: WriterSession, recording: Recording): Promise<Recorded> {
   const { upload, plan, isLastLook } = recording;
   const hopes = isRefusal(plan) || isLastLook ? undefined : hopefulStatements(plan, session);
-  const opening = [{ sql: 'BEGIN' }, recordStatement(upload), ...forgottenRefusals(upload)];
-  const asUser = [SAVEPOINT, roleStatement(recording.role), claimsStatement(upload)];
-  const [first = [], ...rest] = hopes ? inGoes([...asUser, ...hopes, CHECK_CONSTRAINTS]) : [[SAVEPOINT]];
+  const outcome = await writeHopefully(session, {
+    ...recording,
+    count: 1,
+    hopes: hopes && [...hopes, CHECK_CONSTRAINTS],
+  });
+  if (outcome === 'moved before') return { answer: await answerFromRecord(session, upload), refusal: undefined };
+  let refusal: Refusal | undefined;
+  if (outcome === 'undone') {
+    refusal = isRefusal(plan) ? plan : await writeStepByStep(session, plan, recording);
+    if (refusal) await keepRefusal(session, upload, refusal);
+    await session.run(refusal ? 'COMMIT' : DONE);
+  }
+  return { answer: { result: 'recorded', code: '', expected: upload.seq + 1 }, refusal };
+}
+
+/**
+ * L15 for several transactions of a client in one of the source: the record moves over all of them, when each does what it
+ * should. Undefined when one of them does not; then nothing happened, and they are to be recorded one by one.
+ * @throws as `recordUpload`
+ */
+export async function recordTogether(
+  session: WriterSession,
+  {
+    upload,
+    plans,
+    role,
+  }: { readonly upload: Upload; readonly plans: readonly (readonly PlannedWrite[])[]; readonly role: string },
+): Promise<UploadAnswer | undefined> {
+  const hopes: Statement[] = [];
+  for (const plan of plans) {
+    const statements = hopefulStatements(plan, session);
+    if (!statements) return undefined;
+    // Each is held to the constraints when it is complete; those behind it are at every step, which refuses no less.
+    hopes.push(...statements, CHECK_CONSTRAINTS);
+  }
+  const count = plans.length;
+  const outcome = await writeHopefully(session, { upload, role, count, hopes });
+  if (outcome === 'recorded') return { result: 'recorded', code: '', expected: upload.seq + count };
+  if (outcome === 'moved before') return answerFromRecord(session, upload);
+  await session.run('ROLLBACK');
+  return undefined;
+}
+
+/**
+ * Sources are far away: everything up to the commit is sent in one go, in the hope that each statement does what it should.
+ * `recorded`: it is committed. `moved before`: nothing happened. `undone`: the transaction is open at its savepoint, with the
+ * record moved and nothing written, because there was no hope or because it came to nothing.
+ */
+async function writeHopefully(
+  session: WriterSession,
+  {
+    upload,
+    role,
+    count,
+    hopes,
+  }: {
+    readonly upload: Upload;
+    readonly role: string;
+    readonly count: number;
+    readonly hopes: readonly Statement[] | undefined;
+  },
+): Promise<'recorded' | 'moved before' | 'undone'> {
+  const opening = [{ sql: 'BEGIN' }, recordStatement(upload, count), ...forgottenRefusals(upload)];
+  const [first = [], ...rest] = hopes
+    ? inGoes([SAVEPOINT, roleStatement(role), claimsStatement(upload), ...hopes])
+    : [[SAVEPOINT]];
   const answers = await session.inOneGo([...opening, ...first]);
   const opened = answers.slice(0, opening.length).map(resultOf);
   if (opened[1] === 0) {
     await session.run('ROLLBACK');
-    return { answer: await answerFromRecord(session, upload), refusal: undefined };
+    return 'moved before';
   }
-  const recorded: UploadAnswer = { result: 'recorded', code: '', expected: upload.seq + 1 };
   const [savepoint, ...hoped] = answers.slice(opening.length);
   if (savepoint) resultOf(savepoint);
-  if (hopes && (await haveComeTrue(session, { first, hoped, rest }))) {
-    await session.run(DONE);
-    return { answer: recorded, refusal: undefined };
-  }
-  if (hopes) await session.run(UNDO);
-  const refusal = isRefusal(plan) ? plan : await writeStepByStep(session, plan, recording);
-  if (refusal) await keepRefusal(session, upload, refusal);
-  await session.run(refusal ? 'COMMIT' : DONE);
-  return { answer: recorded, refusal };
+  if (!hopes) return 'undone';
+  const haveComeTrue = areTrue(first.slice(1), hoped) && (await areTrueAsWell(session, rest));
+  await session.run(haveComeTrue ? DONE : UNDO);
+  return haveComeTrue ? 'recorded' : 'undone';
 }
 
-/** Whether each statement that was sent did what it should, those of the next goes too. @throws what would be so step by step as well */
-async function haveComeTrue(
-  session: WriterSession,
-  sent: {
-    readonly first: readonly Statement[];
-    /** Answers to `first`, without that to the savepoint. */
-    readonly hoped: readonly PromiseSettledResult<number>[];
-    readonly rest: readonly (readonly Statement[])[];
-  },
-): Promise<boolean> {
-  if (!areTrue(sent.first.slice(1), sent.hoped)) return false;
-  for (const go of sent.rest) if (!areTrue(go, await session.inOneGo(go))) return false;
+async function areTrueAsWell(session: WriterSession, goes: readonly (readonly Statement[])[]): Promise<boolean> {
+  for (const go of goes) if (!areTrue(go, await session.inOneGo(go))) return false;
   return true;
 }
+/** Whether each statement did what it should. @throws what would be so step by step as well */
 function areTrue(go: readonly Statement[], answers: readonly PromiseSettledResult<number>[]): boolean {
   return answers.every((answer, i) => {
     if (answer.status === 'fulfilled') return go[i]?.hasRow !== true || answer.value > 0;
@@ -102,16 +147,17 @@ function resultOf(answer: PromiseSettledResult<number>): number {
   return answer.value;
 }
 
-const FIRST_SQL = `INSERT INTO sluice.client (project, client_id, subject, seq) VALUES ($1, $2, $3, 1)
+const FIRST_SQL = `INSERT INTO sluice.client (project, client_id, subject, seq) VALUES ($1, $2, $3, $4)
 ON CONFLICT (project, client_id) DO NOTHING`;
 const NEXT_SQL = `UPDATE sluice.client SET seq = $4, updated_at = pg_catalog.now()
-WHERE project = $1 AND client_id = $2 AND subject = $3 AND seq = $4 - 1`;
+WHERE project = $1 AND client_id = $2 AND subject = $3 AND seq = $5`;
 
-/** Waits for whoever else is moving it just now; no row when it was moved. */
-function recordStatement({ ref, clientId, subject, seq }: Upload): Statement {
+/** Moves the record over so many. Waits for whoever else is moving it just now; no row when it was moved. */
+function recordStatement({ ref, clientId, subject, seq }: Upload, count: number): Statement {
+  const last = seq + count - 1;
   return seq === 1
-    ? { sql: FIRST_SQL, parameters: [ref, clientId, subject] }
-    : { sql: NEXT_SQL, parameters: [ref, clientId, subject, seq] };
+    ? { sql: FIRST_SQL, parameters: [ref, clientId, subject, last] }
+    : { sql: NEXT_SQL, parameters: [ref, clientId, subject, last, seq - 1] };
 }
 
 const RECORD_SQL =

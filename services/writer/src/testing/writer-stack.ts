@@ -199,8 +199,14 @@ export class TestClient {
       clientId: this.id,
       seq,
       refusalsKept: this.refusalsKept,
-      mutations: encodeMutations(mutations),
+      transactions: [encodeMutations(mutations)],
     };
+  }
+  /** Several transactions in one upload, as a gateway hands over what has waited. */
+  uploadTogether(...transactions: readonly (readonly Mutation[])[]) {
+    const upload = this.at(this.seq + 1);
+    this.seq += transactions.length;
+    return this.#writer.write({ ...upload, transactions: transactions.map(encodeMutations) });
   }
   upload(...mutations: readonly Mutation[]) {
     return this.#writer.write(this.next(...mutations));
