@@ -1,5 +1,6 @@
-import { createClient, type SluiceClient, SluiceError, type Status } from '@sluice/client';
+import { createClient, type SluiceClient, SluiceError, type Status, type WriteOperation } from '@sluice/client';
 import { DEPARTURES_SQL, type Departure, drawBoard, type EditableColumn } from './board.ts';
+import { drawNotes, NOTES_SQL, type Note } from './notes.ts';
 import { drawRefusals } from './refusals.ts';
 import { openSession, readSimulator, readUsers, setSimulator } from './session.ts';
 
@@ -25,15 +26,21 @@ const board = byId('board', HTMLTableSectionElement);
 const empty = byId('empty', HTMLElement);
 const problem = byId('problem', HTMLElement);
 const refusals = byId('refusals', HTMLElement);
+const notes = byId('notes', HTMLUListElement);
+const noteForm = byId('note-form', HTMLFormElement);
+const noteAirport = byId('note-airport', HTMLSelectElement);
+const noteText = byId('note-text', HTMLInputElement);
 const progress = byId('progress', HTMLProgressElement);
 
 let client: SluiceClient | undefined;
 let live: { unsubscribe(): void } | undefined;
+let liveNotes: { unsubscribe(): void } | undefined;
 let isOnline = true;
 
 /** Shows one user's board; the database of the user before stays on the device, for when they come back. */
 async function signIn(user: string): Promise<void> {
   live?.unsubscribe();
+  liveNotes?.unsubscribe();
   await client?.close();
   localStorage.setItem(USER_KEY, user);
   drawBoard(board, [], { flash: false, onEdit: write });
@@ -55,6 +62,7 @@ async function signIn(user: string): Promise<void> {
   client.onStatus(showStatus);
   if (isOnline) client.connect();
   watchBoard();
+  watchNotes(user);
   await showAirports();
 }
 
@@ -73,10 +81,27 @@ function watchBoard(): void {
   });
 }
 
-/** Seen at once, sent when there is a connection; a refusal comes back with a checkpoint. */
+function watchNotes(user: string): void {
+  const onDelete = (id: string): void => commit({ delete: 'notes', key: { id } });
+  liveNotes = client?.live<Note>(NOTES_SQL, [], (rows) => drawNotes(notes, rows, { user, onDelete }));
+  noteForm.onsubmit = (event) => {
+    event.preventDefault();
+    const values = { id: crypto.randomUUID(), airport: noteAirport.value, crew_id: user, body: noteText.value.trim() };
+    commit({ insert: 'notes', values });
+    noteForm.reset();
+  };
+}
+
 function write(departure: Departure, column: EditableColumn, value: string): void {
-  const values = { id: departure.id, [column]: value === '' && column === 'remark' ? null : value };
-  client?.write({ update: 'flights', values }).catch((error: unknown) => {
+  commit({
+    update: 'flights',
+    values: { id: departure.id, [column]: value === '' && column === 'remark' ? null : value },
+  });
+}
+
+/** Seen at once, sent when there is a connection; a refusal comes back with a checkpoint. */
+function commit(operation: WriteOperation): void {
+  client?.write(operation).catch((error: unknown) => {
     problem.hidden = false;
     problem.textContent = error instanceof SluiceError ? error.message : String(error);
   });
@@ -127,6 +152,7 @@ async function showAirports(): Promise<void> {
   byId('airports', HTMLElement).textContent = rows?.length
     ? rows.map((row) => `${row.city ?? row.iata} (${row.iata})`).join(' · ')
     : 'No airports assigned';
+  noteAirport.replaceChildren(...(rows ?? []).map(({ iata }) => new Option(iata)));
 }
 
 function showStatus(status: Status): void {

@@ -26,6 +26,7 @@ export function drawRefusals(
 }
 
 function told(operation: WriteOperation): string {
+  if ('insert' in operation) return `${operation.insert}: “${String(operation.values.body ?? '')}”`;
   if (!('update' in operation)) return 'a change';
   const { id, ...values } = operation.values;
   return `flight ${String(id)}: ${Object.entries(values)

@@ -1,4 +1,4 @@
-/** A crew sees the flights that touch its airports, its own assignments, and everybody's airports, and writes what the role lets it write of its flights. */
+/** A crew sees the flights that touch its airports and the notes there, its own assignments, and everybody's airports, and writes what the role lets it write of its flights. */
 export const DEMO_RULES_YAML = `version: 1
 streams:
   airports:
@@ -12,8 +12,11 @@ streams:
       SELECT * FROM flights
       WHERE origin IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
          OR destination IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
+  notes:
+    query: SELECT * FROM notes WHERE airport IN (SELECT airport FROM assignments WHERE crew_id = auth.user_id())
 writes:
   role: departures_crew
   tables:
     flights: { policy: merge }
+    notes: { policy: merge }
 `;

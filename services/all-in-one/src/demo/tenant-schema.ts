@@ -88,6 +88,25 @@ create or replace function dispatchers_set_the_status() returns trigger language
 end $$;
 create or replace trigger dispatchers_set_the_status before update on flights
   for each row execute function dispatchers_set_the_status();
+create table if not exists notes (
+  id uuid primary key default gen_random_uuid(),
+  airport text not null references airports,
+  crew_id text not null references crew,
+  body text not null check (length(body) between 1 and 200),
+  written_at timestamptz not null default now()
+);
+alter table notes replica identity full;
+alter table notes owner to sluice_replication;
+grant select, insert, delete on notes to departures_crew;
+alter table notes enable row level security;
+drop policy if exists everybody_reads on notes;
+create policy everybody_reads on notes for select using (true);
+drop policy if exists crews_add_at_their_airports on notes;
+create policy crews_add_at_their_airports on notes for insert to departures_crew with check (
+  crew_id = asking_crew() and exists (select from assignments a where a.crew_id = asking_crew() and a.airport = notes.airport)
+);
+drop policy if exists crews_delete_their_own on notes;
+create policy crews_delete_their_own on notes for delete to departures_crew using (crew_id = asking_crew());
 alter table sluice.client owner to sluice_replication;
 alter table sluice.refusal owner to sluice_replication;
 alter schema sluice owner to sluice_replication;
