@@ -133,19 +133,6 @@ describe('client in a browser on OPFS', () => {
     }
   }, 120_000);
 
-  test('a second tab waits with a code while the first holds the database, then goes on', async () => {
-    const name = newName();
-    const first = open(name, 2);
-    first.client.connect();
-    await until(first.client, isAt(2));
-    const second = open(name, 3);
-    const waiting = await until(second.client, ({ lastError }) => lastError !== undefined);
-    expect(waiting.lastError?.code).toBe('CLIENT_STORAGE_BUSY');
-    await first.client.close();
-    await second.client.ready();
-    expect(await versions(second.client)).toEqual([{ rows: ROWS, low: 2, high: 2 }]);
-  });
-
   test('each user name has a database of its own, and signing out erases one', async () => {
     const mine = newName();
     const { client } = open(mine, 2);
