@@ -4,6 +4,13 @@ import { systemClock } from '../system-clock.ts';
 import { systemRandom } from '../system-random.ts';
 import { LoopbackSocket } from './loopback-socket.ts';
 
+/** Told `mute`, it answers no other tab any more, as if it had died with its answers unsent. */
+addEventListener('message', (event: MessageEvent<unknown>) => {
+  if (event.data !== 'mute') return;
+  event.stopImmediatePropagation();
+  BroadcastChannel.prototype.postMessage = () => undefined;
+});
+
 /** The worker as it is shipped, but for its network: the url's query says what the gateway within it has. */
 serveWorker({
   loadModule,

@@ -40,6 +40,7 @@ export class OpenRequests {
   #status = INITIAL_STATUS;
   #upstream: Upstream | undefined;
   #onIdle: (() => void) | undefined;
+  #isSending = false;
 
   constructor(post: (event: TabEvent, transfer: ArrayBuffer[]) => void) {
     this.#post = post;
@@ -93,16 +94,20 @@ export class OpenRequests {
     this.#waiting.push(id);
     this.#sendWaiting();
   }
+  /** A database in this worker answers before it returns, and then this is called again. */
   #sendWaiting(): void {
+    if (this.#isSending) return;
+    this.#isSending = true;
     while (this.#upstream && this.#calls.size - this.#waiting.length < CALLS_SENT_MAX) {
       const id = this.#waiting.shift();
-      if (id === undefined) return;
+      if (id === undefined) break;
       const open = this.#calls.get(id);
       if (!open) continue;
       const { call, wasSent: isRepeated } = open;
       open.wasSent = true;
       this.#upstream({ kind: 'call', id, call, oldestOpen: this.#oldestOpen(id), isRepeated });
     }
+    this.#isSending = false;
   }
   /** The first key of a map is the one that was set first, and ids rise. */
   #oldestOpen(otherwise: number): number {

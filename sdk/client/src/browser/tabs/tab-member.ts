@@ -126,8 +126,8 @@ export class TabMember {
   #giveUp(code: 'CLIENT_TAB_SILENT' | 'CLIENT_TABS_INCOMPATIBLE'): void {
     const { requests } = this.#options;
     const error = errorInfo(coded(code));
-    requests.rejectCalls(error);
     requests.tellNotServed(error);
+    requests.rejectCalls(error);
   }
 
   /** Leads until the lock is lost or the signal aborted. False when this browser has no such storage. @throws AppError */
