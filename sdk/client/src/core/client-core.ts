@@ -62,6 +62,11 @@ interface Engine {
   readonly driver: SyncDriver;
 }
 
+/**
+ * How long what was written stays in the WAL alone, milliseconds. Whoever opens the database after a kill reads the whole WAL first,
+ * and the tabs that wait for it should not notice.
+ */
+const WAL_CHECKPOINT_AFTER_MS = 500;
 /** Progress is told at most this often, milliseconds. */
 const PROGRESS_INTERVAL_MS = 100;
 const CONNECTION_OF = {
@@ -87,6 +92,7 @@ export class ClientCore {
   #isWanted = false;
   #isClosed = false;
   #lastLive = 0;
+  #cancelWalCheckpoint: (() => void) | undefined;
   #progressToldAtMs = 0;
 
   /** @throws AppError CLIENT_STORAGE_* */
@@ -183,6 +189,8 @@ export class ClientCore {
   #closeEngine(): void {
     const engine = this.#engine;
     this.#engine = undefined;
+    this.#cancelWalCheckpoint?.();
+    this.#cancelWalCheckpoint = undefined;
     engine?.driver.disconnect();
     engine?.runner.close();
     engine?.replica.close();
@@ -235,6 +243,7 @@ export class ClientCore {
     if (this.#status.writes.state === 'read-only') throw new AppError('CLIENT_WRITES_READ_ONLY');
     const { changedTables, results } = replica.write(operations, asked);
     if (changedTables.size > 0) {
+      this.#checkpointWalSoon();
       this.#tellWrites();
       live.afterCommit(changedTables, false);
       driver.written();
@@ -312,11 +321,28 @@ export class ClientCore {
     this.#options.storage.release();
   }
 
+  #checkpointWalSoon(): void {
+    const { clock, storage } = this.#options;
+    if (storage.kind === 'memory') return;
+    this.#cancelWalCheckpoint ??= clock.setTimer(WAL_CHECKPOINT_AFTER_MS, () => {
+      this.#cancelWalCheckpoint = undefined;
+      this.#checkpointWal();
+    });
+  }
+  #checkpointWal(): void {
+    try {
+      this.#engine?.db.script('PRAGMA wal_checkpoint(PASSIVE)');
+    } catch {
+      // Everything is in the WAL still, and a commit that finds no room there reports it.
+    }
+  }
+
   #checkpointInfo(): CheckpointInfo | undefined {
     return checkpointInfo(this.#engine?.replica.checkpoint);
   }
   #applied({ changedTables, schemaChanged, settlement }: Applied): void {
     const { replica, live } = this.#open();
+    this.#checkpointWalSoon();
     this.#setStatus({
       ...this.#settled(settlement, replica),
       checkpoint: this.#checkpointInfo(),
