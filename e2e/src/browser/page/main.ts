@@ -74,7 +74,7 @@ class Writer {
       const sql = 'INSERT INTO notes (id, owner, tag) VALUES (lower(hex(randomblob(16))), ?, ?) RETURNING tag';
       try {
         const [[row] = []] = await of.write({ sql, parameters: ['ana', tag] });
-        if (row?.['tag'] !== tag) throw new Error(`another answer: ${JSON.stringify(row)}`);
+        if (row?.tag !== tag) throw new Error(`another answer: ${JSON.stringify(row)}`);
         this.#acknowledged.push(tag);
         globalThis.acknowledged?.(tag);
       } catch (error) {

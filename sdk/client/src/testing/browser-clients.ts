@@ -18,9 +18,10 @@ export class BrowserClients {
   newName(): string {
     return `test-${Date.now()}-${++this.#names}`;
   }
-  /** The loopback has checkpoints up to `lastLsn`. */
-  open(name: string, lastLsn: number, rest: Partial<ClientOptions> = {}): OpenedClient {
+  /** The loopback has checkpoints up to `lastLsn`; `told` is what its worker hears first. */
+  open(name: string, lastLsn: number, rest: Partial<ClientOptions> = {}, told?: string): OpenedClient {
     const worker = new Worker(new URL('./loopback-worker.ts', import.meta.url), { type: 'module' });
+    if (told !== undefined) worker.postMessage(told);
     const url = `ws://loopback/?rows=${ROWS}&lastLsn=${lastLsn}`;
     const client = createClient({ url, project: 'demo', auth: () => 'token', name, worker: () => worker, ...rest });
     const opened = { client, worker };

@@ -94,7 +94,8 @@ export class TabSession {
         sql,
         parameters,
         {
-          onFrame: (frame, checkpoint, result) => this.#outbox.send(id, { kind: 'rows', id, frame, checkpoint, result }),
+          onFrame: (frame, checkpoint, result) =>
+            this.#outbox.send(id, { kind: 'rows', id, frame, checkpoint, result }),
           onError: (error) => this.#outbox.send(id, { kind: 'live-failure', id, error: errorInfo(error) }),
         },
         delivered,
