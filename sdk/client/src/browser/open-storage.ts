@@ -44,7 +44,8 @@ export class OpfsFiles {
 
   /** Tries until nobody else has them; undefined when this browser refuses them, as private windows do, or the signal was aborted. */
   async open(signal: AbortSignal, onWaiting: (waitedMs: number) => void): Promise<Storage | undefined> {
-    for (let waitedMs = 0; !signal.aborted; waitedMs += RETRY_MS) {
+    const beganMs = this.#clock.monotonicMs();
+    while (!signal.aborted) {
       try {
         const pool = await this.#acquire();
         if (!signal.aborted) return this.#storage(pool);
@@ -53,7 +54,7 @@ export class OpfsFiles {
       } catch (error) {
         if (!isLocked(error)) return undefined;
       }
-      onWaiting(waitedMs);
+      onWaiting(this.#clock.monotonicMs() - beganMs);
       await delay(this.#clock, RETRY_MS, signal);
     }
     return undefined;

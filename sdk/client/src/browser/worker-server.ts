@@ -35,7 +35,7 @@ export class WorkerServer {
 
   constructor(ports: WorkerPorts) {
     this.#ports = ports;
-    this.#requests = new OpenRequests((event, transfer) => this.#post(event, transfer));
+    this.#requests = new OpenRequests(ports.clock, (event, transfer) => this.#post(event, transfer));
   }
 
   receive(message: PageMessage): void {

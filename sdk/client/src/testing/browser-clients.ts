@@ -1,4 +1,5 @@
 import { type ClientOptions, createClient } from '../browser/create-client.ts';
+import { systemClock } from '../system-clock.ts';
 import type { SluiceClient, Status } from '../types.ts';
 
 /** Rows of the loopback's table. */
@@ -16,7 +17,7 @@ export class BrowserClients {
   #names = 0;
 
   newName(): string {
-    return `test-${Date.now()}-${++this.#names}`;
+    return `test-${systemClock.nowMs()}-${++this.#names}`;
   }
   /** The loopback has checkpoints up to `lastLsn`; `told` is what its worker hears first. */
   open(name: string, lastLsn: number, rest: Partial<ClientOptions> = {}, told?: string): OpenedClient {

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import { TestClock } from '../../testing/test-clock.ts';
 import type { TabEvent } from '../rpc.ts';
 import { OpenRequests } from './open-requests.ts';
 import type { FollowerRequest } from './tab-messages.ts';
@@ -9,6 +10,7 @@ const rows = (id: number, result: string) => ({ kind: 'rows', id, result }) as u
 
 let told: TabEvent[];
 let asked: FollowerRequest[];
+let clock: TestClock;
 let requests: OpenRequests;
 const upstream = (request: FollowerRequest): void => {
   asked.push(request);
@@ -16,7 +18,8 @@ const upstream = (request: FollowerRequest): void => {
 beforeEach(() => {
   told = [];
   asked = [];
-  requests = new OpenRequests((event) => told.push(event));
+  clock = new TestClock();
+  requests = new OpenRequests(clock, (event) => told.push(event));
 });
 const deliver = (event: TabEvent): void => requests.deliver(event, []);
 const calls = (): unknown[] =>
@@ -71,6 +74,18 @@ describe('what a page asked for and still wants', () => {
     requests.receive({ kind: 'unlive', id: 1 });
     deliver(rows(1, 'three'));
     expect(told).toHaveLength(2);
+  });
+
+  test('calls that waited too long are rejected, and nobody asks for them again', () => {
+    const error = { code: 'CLIENT_TAB_SILENT', message: '', remedy: '' };
+    requests.receive(query(1));
+    clock.advance(600);
+    requests.receive(query(2));
+    clock.advance(400);
+    requests.rejectCalls(error, 1000);
+    expect(told).toEqual([{ kind: 'failure', id: 1, error }]);
+    requests.attach(upstream);
+    expect(calls()).toEqual([[2, false, 2]]);
   });
 
   test('after a sign-out nothing connects again by itself, and rows are told anew', () => {

@@ -1,3 +1,4 @@
+import type { Clock } from '@sluice/domain';
 import { coded, errorInfo } from '../../core/errors.ts';
 import type { ClientErrorInfo, QueryParameter, Status } from '../../types.ts';
 import { INITIAL_STATUS } from '../initial-status.ts';
@@ -14,6 +15,7 @@ export type Upstream = (request: FollowerRequest) => void;
 
 interface OpenCall {
   readonly call: Call;
+  readonly askedAtMs: number;
   /** A leader got it, perhaps one of before. */
   wasSent: boolean;
 }
@@ -29,6 +31,7 @@ interface OpenLive {
  * connected, live queries, and calls that nobody answered. The page is told each answer once, and no rows that it has already.
  */
 export class OpenRequests {
+  readonly #clock: Clock;
   readonly #post: (event: TabEvent, transfer: ArrayBuffer[]) => void;
   readonly #calls = new Map<number, OpenCall>();
   /** Calls that the present upstream does not have, in order. */
@@ -42,7 +45,8 @@ export class OpenRequests {
   #onIdle: (() => void) | undefined;
   #isSending = false;
 
-  constructor(post: (event: TabEvent, transfer: ArrayBuffer[]) => void) {
+  constructor(clock: Clock, post: (event: TabEvent, transfer: ArrayBuffer[]) => void) {
+    this.#clock = clock;
     this.#post = post;
   }
 
@@ -81,6 +85,9 @@ export class OpenRequests {
       case 'disconnect':
         this.#wantsConnection = false;
         break;
+      case 'seen':
+      case 'token':
+        break;
     }
     this.#upstream?.(request);
   }
@@ -90,7 +97,7 @@ export class OpenRequests {
       return;
     }
     if (call.method === 'signOut') this.#forgetSession();
-    this.#calls.set(id, { call, wasSent: false });
+    this.#calls.set(id, { call, askedAtMs: this.#clock.monotonicMs(), wasSent: false });
     this.#waiting.push(id);
     this.#sendWaiting();
   }
@@ -174,13 +181,14 @@ export class OpenRequests {
   get isServed(): boolean {
     return this.#upstream !== undefined;
   }
-  /** Rejects what nobody answered. */
-  rejectCalls(error: ClientErrorInfo): void {
-    const ids = [...this.#calls.keys()];
-    this.#calls.clear();
-    this.#waiting = [];
-    for (const id of ids) this.#post({ kind: 'failure', id, error }, []);
-    this.#onIdle?.();
+  /** Rejects the calls that have waited for an answer for so long. */
+  rejectCalls(error: ClientErrorInfo, waitedMs: number): void {
+    const nowMs = this.#clock.monotonicMs();
+    for (const [id, { askedAtMs }] of this.#calls) {
+      // They stand in the order in which they were asked.
+      if (nowMs - askedAtMs < waitedMs) break;
+      this.deliver({ kind: 'failure', id, error }, []);
+    }
   }
   /** Resolves once no call is open. */
   idle(): Promise<void> {

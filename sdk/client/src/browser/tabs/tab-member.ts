@@ -11,10 +11,11 @@ import { type HeldLock, requestLock } from './web-lock.ts';
 
 /** How often a follower asks the leader for a sign of life. */
 const PING_INTERVAL_MS = 1000;
-/** Missed pings after which a page is told that it waits, after which its calls are given up, and after which the lock is taken. */
+/** Missed pings after which a page is told that it waits. */
 const BUSY_PINGS = 3;
-const PATIENCE_PINGS = 30;
-/** More than a long statement or a large checkpoint takes: the leader answers nothing meanwhile. */
+/** How long a call may wait for somebody to answer. */
+const PATIENCE_MS = 30_000;
+/** Missed pings after which the lock is taken. More than a long statement or a large checkpoint takes: the leader answers nothing meanwhile. */
 const SILENT_PINGS = 10;
 
 export interface TabMemberOptions {
@@ -96,7 +97,11 @@ export class TabMember {
     const done = new AbortController();
     const waiting = AbortSignal.any([signal, done.signal]);
     const inLine = requestLock(name, { signal: waiting });
-    const onOtherVersion = (): void => this.#giveUp('CLIENT_TABS_INCOMPATIBLE');
+    const onOtherVersion = (): void => {
+      const error = errorInfo(coded('CLIENT_TABS_INCOMPATIBLE'));
+      requests.tellNotServed(error);
+      requests.rejectCalls(error, 0);
+    };
     const link = new LeaderLink({ tab: this.#tab, lobby, requests, onOtherVersion });
     try {
       const silence = this.#silence(link, waiting);
@@ -117,17 +122,15 @@ export class TabMember {
       if (signal.aborted) return;
       link.ping();
       if (link.unserved === BUSY_PINGS) this.#tellBusy();
-      if (link.unserved >= PATIENCE_PINGS) this.#giveUp('CLIENT_TAB_SILENT');
+      if (link.unserved >= BUSY_PINGS) this.#giveUpCalls();
     }
   }
   #tellBusy(): void {
     this.#options.requests.tellNotServed(errorInfo(coded('CLIENT_STORAGE_BUSY')));
   }
-  #giveUp(code: 'CLIENT_TAB_SILENT' | 'CLIENT_TABS_INCOMPATIBLE'): void {
-    const { requests } = this.#options;
-    const error = errorInfo(coded(code));
-    requests.tellNotServed(error);
-    requests.rejectCalls(error);
+  /** Whoever calls is told at some time that nobody answers. */
+  #giveUpCalls(): void {
+    this.#options.requests.rejectCalls(errorInfo(coded('CLIENT_TAB_SILENT')), PATIENCE_MS);
   }
 
   /** Leads until the lock is lost or the signal aborted. False when this browser has no such storage. @throws AppError */
@@ -141,9 +144,10 @@ export class TabMember {
     try {
       let told = false;
       const storage = await openStorage(ending, (waitedMs) => {
-        if (!told && waitedMs >= BUSY_PINGS * PING_INTERVAL_MS) this.#tellBusy();
-        told ||= waitedMs >= BUSY_PINGS * PING_INTERVAL_MS;
-        if (waitedMs >= PATIENCE_PINGS * PING_INTERVAL_MS) this.#giveUp('CLIENT_TAB_SILENT');
+        this.#giveUpCalls();
+        if (told || waitedMs < BUSY_PINGS * PING_INTERVAL_MS) return;
+        told = true;
+        this.#tellBusy();
       });
       if (!storage) return ending.aborted;
       core = openCore(storage, leader);
