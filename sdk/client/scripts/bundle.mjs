@@ -56,7 +56,8 @@ async function printSizes() {
   const parts = { page: page.outputFiles[0]?.contents ?? new Uint8Array(), worker, wasm: wasmBytes };
   for (const [name, bytes] of Object.entries(parts)) {
     const kilobytes = (/** @type {number} */ length) => `${(length / 1000).toFixed(1)} KB`;
-    console.log(`${name}: ${kilobytes(bytes.length)}, gzip ${kilobytes(gzipSync(bytes, { level: 9 }).length)}`);
+    const zipped = gzipSync(bytes, { level: 9 });
+    process.stdout.write(`${name}: ${kilobytes(bytes.length)}, gzip ${kilobytes(zipped.length)}\n`);
   }
 }
 

@@ -70,7 +70,7 @@ export class Leader {
     requests.attach((request) => own.receive(request));
     this.#announce();
     for (const known of core.answeredTabs())
-      if (known === tab) core.forgetTab(tab);
+      if (known === tab) this.#forget(core, tab);
       else this.#watch(known);
   }
   #newSession(
@@ -119,8 +119,15 @@ export class Leader {
       lock?.release();
       if (!lock || !this.#serving) return;
       this.#remove(tab);
-      this.#serving.core.forgetTab(tab);
+      this.#forget(this.#serving.core, tab);
     });
+  }
+  #forget(core: ClientCore, tab: string): void {
+    try {
+      core.forgetTab(tab);
+    } catch {
+      // Whatever failed is told where somebody needs it; the next leader forgets this tab.
+    }
   }
   #remove(tab: string): void {
     const follower = this.#followers.get(tab);
