@@ -113,6 +113,26 @@ describe('tabs of one database', () => {
     expect((await until(follower.client, ({ writes }) => writes.pending > 0)).writes.pending).toBe(1);
   });
 
+  test('leaders killed one after the other, at any moment of their taking over, leave nothing open and nothing done twice', async () => {
+    const name = newName();
+    const first = open(name, 2);
+    first.client.connect();
+    await until(first.client, isAt(2));
+    const tabs = [first];
+    for (let i = 0; i < 5; i++) tabs.push(open(name, 2));
+    const last = open(name, 2);
+    const ids = Array.from({ length: 40 }, (_, i) => 1001 + i);
+    const writes = ids.map((id) => last.client.write(note(id)));
+    for (const tab of tabs) {
+      kill(tab);
+      // Whoever is next has come as far as this many messages among the others let it.
+      for (let i = Math.floor(Math.random() * 40); i > 0; i--) await navigator.locks.query();
+    }
+    expect(await Promise.all(writes)).toEqual(ids.map(() => [[]]));
+    expect(await written(last.client)).toEqual(ids);
+    expect((await until(last.client, ({ writes: { pending } }) => pending > 0)).writes.pending).toBe(ids.length);
+  });
+
   test('the leader that closes hands over at once', async () => {
     const { leader, follower } = await twoTabs(newName());
     await leader.client.close();
