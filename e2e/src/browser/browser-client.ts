@@ -109,6 +109,17 @@ export class BrowserDevice implements AsyncDisposable {
   writesOn(count: number): Promise<void> {
     return this.#call('writesOn', count);
   }
+  writesDone(): Promise<number> {
+    return this.#call('writesDone');
+  }
+  /** From now on what this tab's worker tells other tabs is lost, as if it died before it could tell them. */
+  async mute(): Promise<void> {
+    const [worker] = this.#page.workers();
+    if (!worker) throw new Error('the tab has no worker');
+    await worker.evaluate(() => {
+      BroadcastChannel.prototype.postMessage = () => undefined;
+    });
+  }
   stopWriting(): Promise<Writing> {
     return this.#call('stopWriting');
   }

@@ -48,6 +48,16 @@ function randomFrom(start: number): (below: number) => number {
     return ((t ^ (t >>> 14)) >>> 0) % below;
   };
 }
+/** Resolves when the leader has done a write that its follower will not hear of from it. */
+async function doneAndUnanswered(leader: BrowserDevice, follower: BrowserDevice, tab: string): Promise<void> {
+  await leader.mute();
+  let isThere = false;
+  while (!isThere) {
+    const answered = await follower.writesDone();
+    const [row] = await leader.query(`SELECT count(*) AS n FROM notes WHERE tag = '${tab} ${answered + 1}'`);
+    isThere = Number(row?.n) === 1 && (await follower.writesDone()) === answered;
+  }
+}
 async function tagsOf(tab: BrowserDevice): Promise<Map<string, number>> {
   const rows = await tab.query('SELECT tag, count(*) AS n FROM notes GROUP BY tag');
   return new Map(rows.map(({ tag, n }) => [String(tag), Number(n)]));
@@ -83,11 +93,19 @@ describe('tabs of one browser', () => {
       const follower = await newTab();
       await Promise.all([leader.startWriting(`${kill} leader`), follower.startWriting(`${kill} follower`)]);
       await Promise.all([leader.writesOn(1 + random(60)), follower.writesOn(1 + random(60))]);
+      // Every other kill falls between a write of the follower and its answer; the others wherever they fall.
+      const isAimed = kill % 2 === 0;
+      if (isAimed) await doneAndUnanswered(leader, follower, `${kill} follower`);
+      const next = follower.writesOn(1);
+      const beganMs = performance.now();
       await leader.crash();
+      await next;
+      const sinceKillMs = performance.now() - beganMs;
       await follower.writesOn(20);
       const { failures, gapMs } = await follower.stopWriting();
       expect(failures).toEqual([]);
-      gaps.push(gapMs);
+      // One that was aimed made the follower wait before it was killed.
+      gaps.push(isAimed ? sinceKillMs : gapMs);
       const tags = await tagsOf(follower);
       expect([...acknowledged].filter((tag) => tags.get(tag) !== 1)).toEqual([]);
       expect([...tags].filter(([, n]) => n > 1)).toEqual([]);

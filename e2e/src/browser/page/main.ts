@@ -24,6 +24,8 @@ export interface PageApi {
   startWriting(tab: string): void;
   /** Resolves when another `count` writes were acknowledged; a rejected one rejects it. */
   writesOn(count: number): Promise<void>;
+  /** How many writes were acknowledged since `startWriting`. */
+  writesDone(): number;
   stopWriting(): Promise<Writing>;
   /** Calls of one kind each, one after the other, in milliseconds. */
   timesOf(sql: string, calls: number): Promise<readonly number[]>;
@@ -88,6 +90,9 @@ class Writer {
   on(count: number): Promise<void> {
     return new Promise((resolve) => this.#waiting.push({ at: this.#acknowledged.length + count, resolve }));
   }
+  get done(): number {
+    return this.#acknowledged.length;
+  }
   async stop(): Promise<Writing> {
     this.#isStopped = true;
     await this.#ended;
@@ -139,6 +144,7 @@ const api: PageApi = {
     writer = new Writer(opened(), tab);
   },
   writesOn: (count) => running().on(count),
+  writesDone: () => running().done,
   stopWriting: () => running().stop(),
   async timesOf(sql, calls) {
     const times: number[] = [];
