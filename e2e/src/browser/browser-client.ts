@@ -10,7 +10,7 @@ import { clientTables } from '../stack/rules.ts';
 import type { Claims } from '../stack/source-database.ts';
 import type { Tenant } from '../stack/tenant.ts';
 import { type CellText, cellFromText } from './page/cell-text.ts';
-import type { PageApi } from './page/main.ts';
+import type { PageApi, Writing } from './page/main.ts';
 import { serveFolder } from './serve-folder.ts';
 
 /** A real Chromium, and the test page built from the SDK as a tenant's app would be. */
@@ -81,6 +81,58 @@ export class BrowserDevice implements AsyncDisposable {
     const token = await tenant.token(claims);
     const url = `ws://127.0.0.1:${gatewayPort}/sync`;
     await this.#call('open', { url, project: tenant.ref, name: claims.sub, token, connect });
+  }
+
+  /** Another tab of the same profile, whose `acknowledged` hears of writes. */
+  async openTab(acknowledged: (tag: string) => void = () => undefined): Promise<BrowserDevice> {
+    const page = await this.#context.newPage();
+    await page.exposeFunction('acknowledged', acknowledged);
+    const tab = new BrowserDevice(this.#context, page, this.#siteUrl);
+    await tab.load();
+    return tab;
+  }
+  /** Ends the tab's process where it stands, as the browser's own crash page does; resolves when it is gone. */
+  async crash(): Promise<void> {
+    const session = await this.#context.newCDPSession(this.#page);
+    const gone = new Promise((resolve) => this.#page.once('crash', resolve));
+    // There is nobody left to answer.
+    session.send('Page.crash').catch(() => undefined);
+    await gone;
+  }
+  /** As a person closes a tab. */
+  closeTab(): Promise<void> {
+    return this.#page.close();
+  }
+  startWriting(tab: string): Promise<void> {
+    return this.#call('startWriting', tab);
+  }
+  writesOn(count: number): Promise<void> {
+    return this.#call('writesOn', count);
+  }
+  writesDone(): Promise<number> {
+    return this.#call('writesDone');
+  }
+  /** From now on what this tab's worker tells other tabs is lost, as if it died before it could tell them. */
+  async mute(): Promise<void> {
+    const [worker] = this.#page.workers();
+    if (!worker) throw new Error('the tab has no worker');
+    await worker.evaluate(() => {
+      BroadcastChannel.prototype.postMessage = () => undefined;
+    });
+  }
+  stopWriting(): Promise<Writing> {
+    return this.#call('stopWriting');
+  }
+  timesOf(sql: string, calls: number): Promise<readonly number[]> {
+    return this.#call('timesOf', sql, calls);
+  }
+  /** The database as a file. */
+  async export(): Promise<Uint8Array> {
+    return Buffer.from(await this.#call('export'), 'base64');
+  }
+  /** Tells the page what the browser tells one that it is about to stop, or that it woke. */
+  lifecycle(event: 'freeze' | 'resume'): Promise<void> {
+    return this.#page.evaluate(`document.dispatchEvent(new Event('${event}'))`);
   }
 
   reaches(tick: number): Promise<void> {

@@ -1,11 +1,12 @@
 /**
  * Makes dist/ stand alone, after the compiler: the worker with SQLite inside and sqlite3.wasm beside it, and the two
- * entry points with the workspace's own packages inside. Reads dist/ and src/, writes dist/.
+ * entry points with the workspace's own packages inside. Reads dist/ and src/, writes dist/, prints sizes.
  */
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
 
 const home = path.join(path.dirname(fileURLToPath(import.meta.url)), '..');
@@ -45,6 +46,20 @@ await build({
 });
 
 inlineTypes(['domain', 'errors', 'protocol']);
+await printSizes();
+
+/** What a page loads. The page's own part counts as an app's bundler leaves it. */
+async function printSizes() {
+  const page = await build({ ...shared, entryPoints: ['dist/index.js'], minify: true, write: false });
+  const worker = readFileSync(path.join(home, 'dist/worker.bundle.js'));
+  const wasmBytes = readFileSync(path.join(home, 'dist/sqlite3.wasm'));
+  const parts = { page: page.outputFiles[0]?.contents ?? new Uint8Array(), worker, wasm: wasmBytes };
+  for (const [name, bytes] of Object.entries(parts)) {
+    const kilobytes = (/** @type {number} */ length) => `${(length / 1000).toFixed(1)} KB`;
+    const zipped = gzipSync(bytes, { level: 9 });
+    process.stdout.write(`${name}: ${kilobytes(bytes.length)}, gzip ${kilobytes(zipped.length)}\n`);
+  }
+}
 
 /**
  * Puts the declarations of the workspace's own packages into dist/packages/ and lets ours name them there, since those

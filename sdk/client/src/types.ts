@@ -118,11 +118,11 @@ export interface VerifyResult {
 
 /** A live, partial replica. Every rejection is a SluiceError. */
 export interface SluiceClient {
-  /** Connects and stays connected, through every interruption, until `disconnect`. */
+  /** Connects and stays connected, through every interruption, until `disconnect`. Tabs share one connection, which lasts while any wants it. */
   connect(): void;
-  /** Hangs up; the rows stay and queries go on working. */
+  /** Hangs up, unless another tab wants the connection; the rows stay and queries go on working. */
   disconnect(): void;
-  /** Ends everything and lets go of the database, which stays for the next client of the same name. */
+  /** Ends everything and lets go of the database, which stays for other tabs and the next client of the same name. */
   close(): Promise<void>;
   /** Runs one reading statement; of two columns with one name the last wins. */
   query<T = QueryRow>(sql: string, parameters?: readonly QueryParameter[]): Promise<T[]>;
@@ -151,7 +151,7 @@ export interface SluiceClient {
   verify(options?: VerifyOptions): Promise<VerifyResult>;
   /** The database as a SQLite file. */
   export(): Promise<Uint8Array>;
-  /** Hangs up and erases everything that was synced. */
+  /** Hangs up and erases everything that was synced, for every tab; the others are told CLIENT_SIGNED_OUT. */
   signOut(): Promise<void>;
 }
 

@@ -105,6 +105,33 @@ const storageCodes = defineCodes({
   },
 });
 
+const tabCodes = defineCodes({
+  CLIENT_TAB_SILENT: {
+    what: 'Another tab holds the database and does not answer, so the call was given up.',
+    who: 'app',
+    how: 'Close the other tab, or reload it. A write may have been kept: look whether it is there before writing it again.',
+    retry: 'retry',
+  },
+  CLIENT_TABS_INCOMPATIBLE: {
+    what: 'Another tab of this app holds the database with another version of the SDK.',
+    who: 'app',
+    how: 'Reload the tab that is older; this one goes on by itself as soon as the database is free.',
+    retry: 'retry',
+  },
+  CLIENT_SIGNED_OUT: {
+    what: 'Another tab signed out, and everything that was synced has been erased for all of them.',
+    who: 'app',
+    how: 'Show that nobody is signed in. After the next sign-in call connect() again.',
+    retry: 'give-up',
+  },
+  CLIENT_CALLS_TOO_MANY: {
+    what: 'Too many calls of one client wait for an answer.',
+    who: 'app',
+    how: 'Await some of them before making more.',
+    retry: 'retry',
+  },
+});
+
 const callCodes = defineCodes({
   CLIENT_OPTIONS_INVALID: {
     what: 'The client was created with an option that cannot be used.',
@@ -181,4 +208,4 @@ const callCodes = defineCodes({
 });
 
 /** Raised by the SDK itself, in the browser and in Node. */
-export const clientCodes = { ...connectionCodes, ...applyCodes, ...storageCodes, ...callCodes };
+export const clientCodes = { ...connectionCodes, ...applyCodes, ...storageCodes, ...tabCodes, ...callCodes };

@@ -1,54 +1,15 @@
 // The worker's dependency, named where Vite looks before the tests: one that it meets later reloads the page.
 import 'fflate';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { SluiceClient, Status } from '../types.ts';
-import { type ClientOptions, createClient } from './create-client.ts';
+import { afterStatusChanges, BrowserClients, isAt, ROWS, until, versions } from '../testing/browser-clients.ts';
+import { createClient } from './create-client.ts';
 
-const ROWS = 400;
-let opened: { client: SluiceClient; worker: Worker }[] = [];
-let names = 0;
+const clients = new BrowserClients();
+afterEach(() => clients.closeAll());
 
-afterEach(async () => {
-  await Promise.all(opened.map(({ client }) => client.close()));
-  opened = [];
-});
-
-function newName(): string {
-  return `test-${Date.now()}-${++names}`;
-}
-function open(
-  name: string,
-  lastLsn: number,
-  rest: Partial<ClientOptions> = {},
-): { client: SluiceClient; worker: Worker } {
-  const worker = new Worker(new URL('../testing/loopback-worker.ts', import.meta.url), { type: 'module' });
-  const url = `ws://loopback/?rows=${ROWS}&lastLsn=${lastLsn}`;
-  const client = createClient({ url, project: 'demo', auth: () => 'token', name, worker: () => worker, ...rest });
-  opened.push({ client, worker });
-  return { client, worker };
-}
-/** As the browser does it: nothing in the worker gets to finish. */
-function kill(killed: { client: SluiceClient; worker: Worker }): void {
-  killed.worker.terminate();
-  opened = opened.filter(({ client }) => client !== killed.client);
-}
-function until(client: SluiceClient, isTrue: (status: Status) => boolean): Promise<Status> {
-  return new Promise((resolve) => {
-    const stop = client.onStatus((status) => {
-      if (!isTrue(status)) return;
-      queueMicrotask(() => stop());
-      resolve(status);
-    });
-  });
-}
-function afterStatusChanges(client: SluiceClient, changes: number): Promise<unknown> {
-  let left = changes;
-  return until(client, () => left-- <= 0);
-}
-const isAt = (lsn: number) => (status: Status) => status.checkpoint?.committedAtMs === lsn;
-async function versions(client: SluiceClient): Promise<unknown> {
-  return client.query('SELECT count(*) AS rows, min(version) AS low, max(version) AS high FROM items');
-}
+const newName = (): string => clients.newName();
+const open = clients.open.bind(clients);
+const kill = clients.kill.bind(clients);
 
 describe('client in a browser on OPFS', () => {
   test('a first sync is applied, and live queries see each checkpoint with its commit time', async () => {
@@ -132,19 +93,6 @@ describe('client in a browser on OPFS', () => {
       kill(opened);
     }
   }, 120_000);
-
-  test('a second tab waits with a code while the first holds the database, then goes on', async () => {
-    const name = newName();
-    const first = open(name, 2);
-    first.client.connect();
-    await until(first.client, isAt(2));
-    const second = open(name, 3);
-    const waiting = await until(second.client, ({ lastError }) => lastError !== undefined);
-    expect(waiting.lastError?.code).toBe('CLIENT_STORAGE_BUSY');
-    await first.client.close();
-    await second.client.ready();
-    expect(await versions(second.client)).toEqual([{ rows: ROWS, low: 2, high: 2 }]);
-  });
 
   test('each user name has a database of its own, and signing out erases one', async () => {
     const mine = newName();

@@ -15,7 +15,9 @@ import {
   type VerifyResult,
   type WriteOperation,
 } from '../types.ts';
-import type { Call, PageMessage, WorkerMessage } from './rpc.ts';
+import { INITIAL_STATUS } from './initial-status.ts';
+import { onFreeze } from './page-lifecycle.ts';
+import { type Call, type PageMessage, STATUS_ID, type WorkerMessage } from './rpc.ts';
 
 export interface ClientOptions {
   /** Address of the sync gateway, `ws:` or `wss:`. */
@@ -39,16 +41,6 @@ interface LiveEntry {
   readonly onError: (error: SluiceError) => void;
 }
 
-const INITIAL_STATUS: Status = {
-  connection: 'offline',
-  source: undefined,
-  checkpoint: undefined,
-  progress: undefined,
-  lastError: undefined,
-  storage: undefined,
-  lastAppliedAtMs: undefined,
-  writes: { state: 'unknown', code: '', pending: 0, rejected: 0, lost: 0 },
-};
 const CLOSED: ClientErrorInfo = {
   code: 'CLIENT_CLOSED',
   message: 'The client was closed.',
@@ -82,7 +74,10 @@ class PageClient implements SluiceClient {
   readonly #listeners = new Set<(status: Status) => void>();
   readonly #waiting = new Set<{ resolve: () => void; reject: (error: SluiceError) => void }>();
   #status = INITIAL_STATUS;
+  readonly #stopWatching: () => void;
   #last = 0;
+  #onClosed: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
   /** Set once nothing can be asked any more. */
   #ended: ClientErrorInfo | undefined;
 
@@ -92,6 +87,7 @@ class PageClient implements SluiceClient {
     worker.addEventListener('message', (event: MessageEvent<WorkerMessage>) => this.#receive(event.data));
     worker.addEventListener('error', () => this.#end(WORKER_FAILED));
     this.#post({ kind: 'open', url, project, name, storage });
+    this.#stopWatching = onFreeze((isFrozen) => this.#post({ kind: isFrozen ? 'freeze' : 'resume' }));
   }
 
   #post(message: PageMessage): void {
@@ -101,6 +97,7 @@ class PageClient implements SluiceClient {
     switch (message.kind) {
       case 'status':
         this.#setStatus(message.status);
+        this.#post({ kind: 'seen', id: STATUS_ID });
         break;
       case 'result':
         this.#calls.get(message.id)?.resolve(message.value);
@@ -111,13 +108,18 @@ class PageClient implements SluiceClient {
         this.#calls.delete(message.id);
         break;
       case 'rows':
+        this.#post({ kind: 'seen', id: message.id });
         this.#live.get(message.id)?.onFrame(message.frame, { checkpoint: message.checkpoint });
         break;
       case 'live-failure':
+        this.#post({ kind: 'seen', id: message.id });
         this.#live.get(message.id)?.onError(new SluiceError(message.error));
         break;
       case 'auth':
         void this.#answerAuth(message.request);
+        break;
+      case 'closed':
+        this.#onClosed?.();
         break;
       case 'fatal':
         this.#end(message.error);
@@ -147,6 +149,7 @@ class PageClient implements SluiceClient {
     if (this.#ended) return;
     this.#ended = error;
     this.#worker.terminate();
+    this.#stopWatching();
     this.#setStatus({
       ...this.#status,
       connection: 'offline',
@@ -175,10 +178,17 @@ class PageClient implements SluiceClient {
   disconnect(): void {
     if (!this.#ended) this.#post({ kind: 'disconnect' });
   }
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+  async #close(): Promise<void> {
     if (this.#ended) return;
     // One that never opened has nothing to close, and one that the browser killed does not answer.
-    const closed = this.#call({ method: 'close' }).catch(() => undefined);
+    const closed = new Promise<void>((resolve) => {
+      this.#onClosed = resolve;
+    });
+    this.#post({ kind: 'close' });
     const patience = new AbortController();
     await Promise.race([closed, delay(systemClock, CLOSE_WITHIN_MS, patience.signal)]);
     patience.abort();

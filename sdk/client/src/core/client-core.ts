@@ -22,6 +22,7 @@ import type { InflateRaw } from './store/inflate.ts';
 import { type Applied, Replica } from './store/replica.ts';
 import type { ConnectionState, ReportedError } from './sync/connection-state.ts';
 import { type Progress, SyncDriver, type WebSocketLike } from './sync/sync-driver.ts';
+import type { AskedWrite } from './writes/answered-writes.ts';
 import type { Settlement } from './writes/pending-queue.ts';
 import { rejectedInfo } from './writes/rejected-write.ts';
 
@@ -42,7 +43,8 @@ export interface ClientCoreOptions {
   readonly onStep: StepObserver | undefined;
 }
 export interface CoreLiveListener {
-  readonly onFrame: (frame: ResultFrame, checkpoint: CheckpointInfo | undefined) => void;
+  /** `result` names what the frame holds: two frames of one query with the same name are equal. */
+  readonly onFrame: (frame: ResultFrame, checkpoint: CheckpointInfo | undefined, result: string) => void;
   readonly onError: (error: unknown) => void;
 }
 interface LiveEntry extends CoreLiveListener {
@@ -60,6 +62,11 @@ interface Engine {
   readonly driver: SyncDriver;
 }
 
+/**
+ * How long what was written stays in the WAL alone, milliseconds. Whoever opens the database after a kill reads the whole WAL first,
+ * and the tabs that wait for it should not notice.
+ */
+const WAL_CHECKPOINT_AFTER_MS = 500;
 /** Progress is told at most this often, milliseconds. */
 const PROGRESS_INTERVAL_MS = 100;
 const CONNECTION_OF = {
@@ -85,6 +92,7 @@ export class ClientCore {
   #isWanted = false;
   #isClosed = false;
   #lastLive = 0;
+  #cancelWalCheckpoint: (() => void) | undefined;
   #progressToldAtMs = 0;
 
   /** @throws AppError CLIENT_STORAGE_* */
@@ -181,6 +189,8 @@ export class ClientCore {
   #closeEngine(): void {
     const engine = this.#engine;
     this.#engine = undefined;
+    this.#cancelWalCheckpoint?.();
+    this.#cancelWalCheckpoint = undefined;
     engine?.driver.disconnect();
     engine?.runner.close();
     engine?.replica.close();
@@ -223,20 +233,30 @@ export class ClientCore {
   }
 
   /**
-   * Runs a local transaction: visible at once, sent when there is a connection. Gives what each operation returned.
+   * Runs a local transaction: visible at once, sent when there is a connection. Gives what each operation returned. `asked` stands for
+   * writes of other tabs: one that was done is not done again.
    * @throws AppError CLIENT_WRITE_*, CLIENT_QUERY_*, CLIENT_NOT_READY, CLIENT_STORAGE_*; then nothing of it was done
    */
-  write(operations: readonly WriteOperation[]): readonly ResultFrame[] {
+  write(operations: readonly WriteOperation[], asked?: AskedWrite): readonly ResultFrame[] {
     const { replica, live, driver } = this.#open();
     if (!this.isReady) throw new AppError('CLIENT_NOT_READY');
     if (this.#status.writes.state === 'read-only') throw new AppError('CLIENT_WRITES_READ_ONLY');
-    const { changedTables, results } = replica.write(operations);
+    const { changedTables, results } = replica.write(operations, asked);
     if (changedTables.size > 0) {
+      this.#checkpointWalSoon();
       this.#tellWrites();
       live.afterCommit(changedTables, false);
       driver.written();
     }
     return results;
+  }
+  /** Tabs whose writes may be asked for again, as far as this database knows. @throws AppError CLIENT_STORAGE_* */
+  answeredTabs(): readonly string[] {
+    return this.#open().replica.answeredTabs();
+  }
+  /** The tab asks for no write again. @throws AppError CLIENT_STORAGE_* */
+  forgetTab(tab: string): void {
+    this.#open().replica.forgetTab(tab);
   }
   /** Transactions that the server refused, oldest first. @throws AppError CLIENT_STORAGE_* */
   rejected(): readonly RejectedWriteInfo[] {
@@ -251,18 +271,26 @@ export class ClientCore {
     this.#setStatus({ writes: { ...this.#status.writes, ...writeCounts(this.#open().replica) } });
   }
 
-  /** May call the listener before it returns. The number is for `removeLive`. */
-  addLive(sql: string, parameters: readonly QueryParameter[], listener: CoreLiveListener): number {
+  /** May call the listener before it returns, but not with the result it has. The number is for `removeLive`. */
+  addLive(
+    sql: string,
+    parameters: readonly QueryParameter[],
+    listener: CoreLiveListener,
+    delivered: string | undefined = undefined,
+  ): number {
     const engine = this.#open();
     const key = ++this.#lastLive;
     const entry: LiveEntry = { sql, parameters, ...listener, id: 0 };
     this.#live.set(key, entry);
-    entry.id = this.#startLive(engine, entry);
+    entry.id = this.#startLive(engine, entry, delivered);
     return key;
   }
-  #startLive(engine: Engine, { sql, parameters, onFrame, onError }: LiveEntry): number {
-    const listener = { onFrame: (frame: ResultFrame) => onFrame(frame, this.#checkpointInfo()), onError };
-    return engine.live.add(sql, parameters, listener, this.isReady);
+  #startLive(engine: Engine, { sql, parameters, onFrame, onError }: LiveEntry, delivered?: string): number {
+    const listener = {
+      onFrame: (frame: ResultFrame, result: string) => onFrame(frame, this.#checkpointInfo(), result),
+      onError,
+    };
+    return engine.live.add(sql, parameters, listener, { isReady: this.isReady, delivered });
   }
   removeLive(key: number): void {
     const entry = this.#live.get(key);
@@ -293,11 +321,28 @@ export class ClientCore {
     this.#options.storage.release();
   }
 
+  #checkpointWalSoon(): void {
+    const { clock, storage } = this.#options;
+    if (storage.kind === 'memory') return;
+    this.#cancelWalCheckpoint ??= clock.setTimer(WAL_CHECKPOINT_AFTER_MS, () => {
+      this.#cancelWalCheckpoint = undefined;
+      this.#checkpointWal();
+    });
+  }
+  #checkpointWal(): void {
+    try {
+      this.#engine?.db.script('PRAGMA wal_checkpoint(PASSIVE)');
+    } catch {
+      // Everything is in the WAL still, and a commit that finds no room there reports it.
+    }
+  }
+
   #checkpointInfo(): CheckpointInfo | undefined {
     return checkpointInfo(this.#engine?.replica.checkpoint);
   }
   #applied({ changedTables, schemaChanged, settlement }: Applied): void {
     const { replica, live } = this.#open();
+    this.#checkpointWalSoon();
     this.#setStatus({
       ...this.#settled(settlement, replica),
       checkpoint: this.#checkpointInfo(),

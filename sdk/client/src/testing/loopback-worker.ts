@@ -4,6 +4,17 @@ import { systemClock } from '../system-clock.ts';
 import { systemRandom } from '../system-random.ts';
 import { LoopbackSocket } from './loopback-socket.ts';
 
+/**
+ * Told `mute`, it answers no other tab any more, as if it had died with its answers unsent. Told `no-opfs`, it is in a browser whose
+ * workers have no files.
+ */
+addEventListener('message', (event: MessageEvent<unknown>) => {
+  if (event.data === 'mute') BroadcastChannel.prototype.postMessage = () => undefined;
+  else if (event.data === 'no-opfs') Reflect.deleteProperty(FileSystemFileHandle.prototype, 'createSyncAccessHandle');
+  else return;
+  event.stopImmediatePropagation();
+});
+
 /** The worker as it is shipped, but for its network: the url's query says what the gateway within it has. */
 serveWorker({
   loadModule,

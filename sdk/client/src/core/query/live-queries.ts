@@ -4,7 +4,8 @@ import type { ResultFrame } from './frame.ts';
 import type { QueryParameter, QueryRunner } from './run-query.ts';
 
 export interface LiveListener {
-  readonly onFrame: (frame: ResultFrame) => void;
+  /** `result` is a hash of the frame: two of one query that are equal have the same. */
+  readonly onFrame: (frame: ResultFrame, result: string) => void;
   readonly onError: (error: unknown) => void;
 }
 interface LiveQuery extends LiveListener {
@@ -34,10 +35,15 @@ export class LiveQueries {
     this.#runner = runner;
   }
 
-  /** Delivers the first result before it returns if `isReady`. The number is for `remove`. */
-  add(sql: string, parameters: readonly QueryParameter[], listener: LiveListener, isReady: boolean): number {
+  /** Delivers the first result before it returns if `isReady` and it is not the one `delivered` before. The number is for `remove`. */
+  add(
+    sql: string,
+    parameters: readonly QueryParameter[],
+    listener: LiveListener,
+    { isReady, delivered }: { readonly isReady: boolean; readonly delivered: string | undefined },
+  ): number {
     const id = ++this.#last;
-    const query = { sql, parameters, ...listener, tables: undefined, delivered: undefined, failedWith: undefined };
+    const query = { sql, parameters, ...listener, tables: undefined, delivered, failedWith: undefined };
     this.#queries.set(id, query);
     if (isReady) this.#run(query);
     return id;
@@ -63,7 +69,7 @@ export class LiveQueries {
       query.failedWith = undefined;
       if (result === query.delivered) return;
       query.delivered = result;
-      query.onFrame(frame);
+      query.onFrame(frame, result);
     } catch (error) {
       this.#fail(query, error);
     }

@@ -8,6 +8,7 @@ import {
   type StreamNo,
 } from '@sluice/domain';
 import type { Database } from '../sqlite/database.ts';
+import { ANSWERED_TABLES } from '../writes/answered-writes.ts';
 import { PENDING_TABLES } from '../writes/pending-queue.ts';
 import { EMPTY_SCHEMA, formatSchema, readSchema, type Schema } from './schema.ts';
 
@@ -59,6 +60,7 @@ export interface ReplicaState {
 export function initialize(db: Database, identity: { clientId: string; project: string }): void {
   db.script(CREATE);
   db.script(PENDING_TABLES);
+  db.script(ANSWERED_TABLES);
   db.run('INSERT OR IGNORE INTO _sluice_state (id, format, client_id, project, schema) VALUES (1, ?, ?, ?, ?)', [
     STORE_FORMAT,
     identity.clientId,

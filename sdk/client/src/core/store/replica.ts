@@ -4,6 +4,7 @@ import type { BucketSum, StreamSchema, TableSchema } from '@sluice/protocol';
 import type { WriteOperation } from '../../types.ts';
 import type { ResultFrame } from '../query/frame.ts';
 import type { Database } from '../sqlite/database.ts';
+import { AnsweredWrites, type AskedWrite } from '../writes/answered-writes.ts';
 import { runLocalWrite } from '../writes/local-writes.ts';
 import { Overlay } from '../writes/overlay.ts';
 import { PendingQueue, type PendingWrite, type RejectedWrite, type Settlement } from '../writes/pending-queue.ts';
@@ -65,6 +66,7 @@ export class Replica {
   readonly #writers: TableWriters = new Map();
   readonly #overlay: Overlay;
   readonly #queue: PendingQueue;
+  readonly #answered: AnsweredWrites;
 
   /**
    * Takes the database over.
@@ -81,6 +83,7 @@ export class Replica {
     this.#buckets = this.#readBuckets();
     this.#overlay = new Overlay(db, state.schema);
     this.#queue = new PendingQueue(db);
+    this.#answered = new AnsweredWrites(db);
   }
 
   #open(): ReplicaState {
@@ -180,20 +183,32 @@ export class Replica {
   }
 
   /**
-   * Runs a local transaction: all of it is in the tables and in the queue of what is to be sent, or nothing.
+   * Runs a local transaction: all of it is in the tables and in the queue of what is to be sent, or nothing. One that a tab asks for
+   * again, having got no answer, is answered as it was and not done twice.
    * @throws AppError CLIENT_WRITE_*, CLIENT_QUERY_*, CLIENT_STORAGE_*
    */
-  write(operations: readonly WriteOperation[]): Written {
+  write(operations: readonly WriteOperation[], asked: AskedWrite | undefined = undefined): Written {
     const overlay = this.#overlay;
     return this.#transaction(() => {
+      const answered = asked && this.#answered.find(asked);
+      if (answered) return { changedTables: new Set(), results: answered };
       const { payload, changedTables, results } = runLocalWrite(this.#db, {
         schema: this.#schema,
         overlay,
         operations,
       });
       if (payload) this.#queue.add(payload);
+      if (asked) this.#answered.add(asked, results);
       return { changedTables, results };
     });
+  }
+  /** Tabs whose answers are kept. */
+  answeredTabs(): string[] {
+    return this.#answered.tabs();
+  }
+  /** The tab asks for nothing again. */
+  forgetTab(tab: string): void {
+    this.#transaction(() => this.#answered.forget(tab));
   }
   get pendingCount(): number {
     return this.#queue.count;

@@ -15,6 +15,9 @@ import { captureRows, type RowChange } from './row-capture.ts';
 import { isNullCell, isSameCell, joinCells, type RowImage } from './row-image.ts';
 import { statementOf, type WriteStatement } from './write-sql.ts';
 
+/** Bytes that RETURNING of one operation may give; they are kept until the tab that asked has them. */
+const RETURNED_BYTES_MAX = 16 * 1024 * 1024;
+
 export interface LocalWrite {
   /** What is to be sent; undefined when no row became another. */
   readonly payload: Uint8Array | undefined;
@@ -134,7 +137,7 @@ function runStatement(db: Database, { sql, parameters }: WriteStatement, schema:
         const places = db.module.c.sqlite3_bind_parameter_count(statement.pointer);
         if (places !== values.length) throw invalid(`${places} places, ${values.length} values`);
         statement.bindAll(values);
-        return readFrame(statement);
+        return readFrame(statement, RETURNED_BYTES_MAX);
       } finally {
         statement.finalize();
       }
