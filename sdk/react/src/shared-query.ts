@@ -121,11 +121,15 @@ export class SharedQuery {
   }
 }
 
-/** `Promise.withResolvers`, which not every supported browser has. */
+/** A promise that React's `use` sees resolved at once, by the fields with which React marks those that it waited for. */
 function withResolvers(): { promise: Promise<void>; resolve: () => void } {
-  let resolve: () => void = () => undefined;
-  const promise = new Promise<void>((settle) => {
-    resolve = settle;
+  let settle: () => void = () => undefined;
+  const promise = new Promise<void>((resolve) => {
+    settle = resolve;
   });
+  const resolve = (): void => {
+    Object.assign(promise, { status: 'fulfilled', value: undefined });
+    settle();
+  };
   return { promise, resolve };
 }

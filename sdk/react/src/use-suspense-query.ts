@@ -22,8 +22,8 @@ export function useSuspenseQuery<T = QueryRow>(
 ): readonly T[] {
   if (isServer) throw onServerError();
   const client = useSluice();
-  const { rows, isLoading, error } = useQuery<T>(sql, parameters);
+  const { rows, error } = useQuery<T>(sql, parameters);
+  use(client ? queriesOf(client).get(sql, parameters).loaded() : never);
   if (error) throw error;
-  if (isLoading) use(client ? queriesOf(client).get(sql, parameters).loaded() : never);
   return rows;
 }
