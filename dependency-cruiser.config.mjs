@@ -107,12 +107,14 @@ export default {
       sees: [packagesNamed(['domain', 'errors', 'protocol'])],
       why: 'The SDK ships to browsers: it sees the nouns, the codes and the wire, and nothing of the server.',
     }),
-    sees({
-      name: 'sdk-on-client',
-      from: '^sdk/(node|react)/',
-      sees: [packagesNamed(['domain', 'errors', 'protocol']), '^sdk/client/'],
-      why: 'Bindings stand on the client and on what the client sees.',
-    }),
+    ...['node', 'react', 'kysely', 'drizzle'].map((name) =>
+      sees({
+        name: `sdk-${name}-on-client`,
+        from: `^sdk/${name}/`,
+        sees: [packagesNamed(['domain', 'errors', 'protocol']), '^sdk/client/'],
+        why: 'Bindings stand on the client and on what the client sees, not on each other.',
+      }),
+    ),
     sees({
       name: 'console-and-cli',
       from: '^(console|sdk/cli)/',
