@@ -111,9 +111,8 @@ export interface Site extends AsyncDisposable {
   readonly url: string;
 }
 
-/** Checks types, builds for production and serves what came out. */
+/** Builds for production and serves what came out. */
 export async function buildVite(app: ConsumerApp): Promise<Site> {
-  await app.run('tsc');
   await app.run('vite', 'build', '--logLevel', 'warn');
   return serveFolder(path.join(app.folder, 'dist'));
 }

@@ -79,6 +79,7 @@ async function expectWorks(site: Site, check: (page: Page) => Promise<void> = as
 describe('apps outside of the repository, of the packed packages', () => {
   it('Vite, built for production: rows arrive, and a write reaches Postgres', async () => {
     await using app = await consumerApp('vite', packed.tarballs, isLong ? 'npm' : 'link');
+    if (isLong) await app.run('tsc');
     await using site = await buildVite(app);
     await expectWorks(site);
   });
