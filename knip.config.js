@@ -19,7 +19,10 @@ export default {
       ignoreDependencies: ['vega-datasets'],
     },
     // Fixtures that other packages' tests import stand in the exports map.
-    'sdk/*': { ...library, entry: ['src/index.ts', 'src/worker.ts', 'src/testing/{index,serve-gateway}.ts', ...library.entry] },
+    'sdk/*': {
+      ...library,
+      entry: ['src/index.ts', 'src/worker.ts', 'src/testing/{index,serve-gateway}.ts', ...library.entry],
+    },
     'examples/*': { entry: ['src/main.{ts,tsx}', testFiles, 'vite.config.mjs'], project: ['src/**/*.{ts,tsx}'] },
     'load-tests': {
       // Processes that a benchmark starts, beside the benchmarks themselves.

@@ -82,17 +82,22 @@ async function checkSizes() {
   const react = await bundledBytes("export * from '@sluice/react'", ['react', '@sluice/client']);
   const dist = path.join(root, 'sdk/client/dist');
   const rows = [
-    ['@sluice/client, on the page', mainThread],
-    ['@sluice/react, without React', react],
-    ['worker, SQLite with it', readFileSync(path.join(dist, 'worker.bundle.js'))],
-    ['sqlite3.wasm', readFileSync(path.join(dist, 'sqlite3.wasm'))],
-  ].map(([name, bytes]) => ({ name, bytes: bytes.length, gzip: gzipSync(bytes, { level: 9 }).length }));
+    weighed('@sluice/client, on the page', mainThread),
+    weighed('@sluice/react, without React', react),
+    weighed('worker, SQLite with it', readFileSync(path.join(dist, 'worker.bundle.js'))),
+    weighed('sqlite3.wasm', readFileSync(path.join(dist, 'sqlite3.wasm'))),
+  ];
   for (const { name, bytes, gzip } of rows) console.log(`  ${name}: ${kib(gzip)} gzip (${kib(bytes)})`);
   const [page] = rows;
   if (page && page.gzip > MAIN_THREAD_BYTES_MAX)
     throw new StepFailed(
       `the client's part on the page has ${page.gzip} bytes of gzip; the bound is ${MAIN_THREAD_BYTES_MAX}`,
     );
+}
+
+/** @param {string} name @param {Uint8Array} content */
+function weighed(name, content) {
+  return { name, bytes: content.length, gzip: gzipSync(content, { level: 9 }).length };
 }
 
 /** What an app's bundler makes of the import. @param {string} contents @param {string[]} external */

@@ -47,8 +47,8 @@ function stage({ folder, manifest }, files, to) {
   for (const file of files) {
     const target = path.join(to, file);
     mkdirSync(path.dirname(target), { recursive: true });
-    if (/\.d\.ts$/.test(file)) writeFileSync(target, publicTypes(readFileSync(path.join(folder, file), 'utf8')));
-    else if (/\.js$/.test(file)) writeFileSync(target, withoutMap(readFileSync(path.join(folder, file), 'utf8')));
+    if (file.endsWith('.d.ts')) writeFileSync(target, publicTypes(readFileSync(path.join(folder, file), 'utf8')));
+    else if (file.endsWith('.js')) writeFileSync(target, withoutMap(readFileSync(path.join(folder, file), 'utf8')));
     else cpSync(path.join(folder, file), target);
   }
   writeFileSync(path.join(to, 'package.json'), `${JSON.stringify(publicManifest(manifest), null, 2)}\n`);

@@ -56,7 +56,7 @@ async function expectWorks(site: Site, check: (page: Page) => Promise<void> = as
     page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
     const token = await tenant.token({ sub: 'ana' });
     const settings = new URLSearchParams({ url: gatewayUrl(), project: tenant.ref, token, owner: 'ana' });
-    await page.goto(`${site.url}/?${settings}`);
+    await page.goto(`${site.url}/?${settings.toString()}`);
     await page.getByText('theirs', { exact: true }).waitFor();
     await tenant.source.commit("insert into tasks values (3, 'ana', 'live')");
     await page.getByText('live', { exact: true }).waitFor();

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { developerEnvironment } from './config.ts';
 
 /** Kept of what a program says, characters. */
 const OUTPUT_MAX = 20_000;
@@ -20,12 +21,7 @@ export async function run(cwd: string, command: string, ...args: readonly string
   return said.stdout;
 }
 
-/** Starts a program as an app's developer would: what the tests' own runner sets does not reach it. */
+/** Starts a program as an app's developer would. */
 export function start(cwd: string, command: string, ...args: readonly string[]): ChildProcess {
-  const { NODE_ENV: _env, VITEST: _vitest, VITEST_MODE: _mode, ...env } = process.env;
-  return spawn(command, args, {
-    cwd,
-    env: { ...env, NEXT_TELEMETRY_DISABLED: '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  return spawn(command, args, { cwd, env: developerEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
 }

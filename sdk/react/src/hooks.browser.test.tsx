@@ -1,15 +1,14 @@
 // Named where Vite looks before the tests: a dependency that it meets later reloads the page.
 import 'fflate';
 import 'react/jsx-dev-runtime';
-import type { QueryRow, WriteOperation } from '@sluice/client';
+import type { WriteOperation } from '@sluice/client';
 import { recordRow, refusalRow } from '@sluice/client/testing';
-import { act, cleanup, configure, render, waitFor } from '@testing-library/react';
+import { act, cleanup, configure, render, renderHook, waitFor } from '@testing-library/react';
 import { Component, memo, type ReactNode, StrictMode, Suspense, startTransition, useState } from 'react';
 import { flushSync } from 'react-dom';
 import { hydrateRoot } from 'react-dom/client';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import {
-  type Rejected,
   SluiceProvider,
   useQuery,
   useRejected,
@@ -238,11 +237,15 @@ describe('useSuspenseQuery', () => {
   });
 
   test('in a transition the old rows stay until the new ones are there', async () => {
-    let go: (above: number) => void = () => undefined;
     const Page = (): ReactNode => {
       const [above, setAbove] = useState(0);
-      go = setAbove;
-      return <Suspended above={above} />;
+      const go = (): void => startTransition(() => setAbove(2));
+      return (
+        <>
+          <button type="button" aria-label="go" onClick={go} />
+          <Suspended above={above} />
+        </>
+      );
     };
     bench.client.connect();
     await renderSuspending(suspense(<Page />));
@@ -250,7 +253,7 @@ describe('useSuspenseQuery', () => {
     const seen = new Set<string>();
     const observer = new MutationObserver(() => seen.add(text()));
     observer.observe(document.body, { childList: true, characterData: true, subtree: true });
-    startTransition(() => go(2));
+    document.querySelector('button')?.click();
     await shows('<three>');
     observer.disconnect();
     expect([...seen]).toEqual(['<three>']);
@@ -300,48 +303,45 @@ describe('useStatus', () => {
 
 describe('useWrite and useRejected', () => {
   test('a write shows at once; what the source refuses is listed, takes its rows back and can be dismissed', async () => {
-    let write: Write | undefined;
-    let latest: Rejected | undefined;
     const writes = new Set<Write>();
-    function Page(): ReactNode {
-      write = useWrite();
-      writes.add(write);
-      latest = useRejected();
-      return latest.rejected.map(({ id, code }) => <b key={id}>{code}</b>);
-    }
-    render(within([<Titles key="a" />, <Page key="b" />]));
+    const { result } = renderHook(
+      () => {
+        const write = useWrite();
+        writes.add(write);
+        return { write, ...useRejected() };
+      },
+      { wrapper: ({ children }) => within([<Titles key="a" />, children]) },
+    );
     bench.client.connect();
     await shows('[one,two,three]');
     const change: WriteOperation = { update: 'notes', values: { id: 1, title: 'mine' } };
-    const returned: QueryRow[][] | undefined = await write?.(change);
-    expect(returned).toEqual([[]]);
+    expect(await result.current.write(change)).toEqual([[]]);
     await shows('[mine,two,three]');
     const { gateway, source } = bench;
     const clientId = gateway.hellos[0]?.clientId ?? '';
     const { seq = 0 } = gateway.uploads[0] ?? {};
     const [, , clients, refusals] = [...gateway.wanted];
+    if (!clients || !refusals) throw new Error('the source has no streams of writes');
     source.beginFrame();
-    if (clients && refusals) {
-      source.set('sluice_client', recordRow(clientId, seq), [clients]);
-      source.set('sluice_refusal', refusalRow(clientId, seq), [refusals]);
-    }
+    source.set('sluice_client', recordRow(clientId, seq), [clients]);
+    source.set('sluice_refusal', refusalRow(clientId, seq), [refusals]);
     gateway.push();
-    await shows('[one,two,three]WRITE_STALE');
-    expect(latest?.rejected).toMatchObject([{ code: 'WRITE_STALE', operations: [change] }]);
-    await latest?.dismiss(latest.rejected[0]?.id ?? 0);
     await shows('[one,two,three]');
+    await waitFor(() => expect(result.current.rejected).toMatchObject([{ code: 'WRITE_STALE', operations: [change] }]));
+    await result.current.dismiss(result.current.rejected[0]?.id ?? 0);
+    await waitFor(() => expect(result.current.rejected).toEqual([]));
     expect(writes.size).toBe(1);
   });
 
   test('without a client a write rejects with a code, and there is nothing rejected', async () => {
-    let write: Write | undefined;
-    function Page(): ReactNode {
-      write = useWrite();
-      return useRejected().rejected.length;
-    }
-    render(<SluiceProvider client={undefined}>{<Page />}</SluiceProvider>);
-    expect(text()).toBe('0');
-    await expect(write?.({ delete: 'notes', key: { id: 1 } })).rejects.toMatchObject({ code: 'CLIENT_MISSING' });
+    const { result } = renderHook(() => ({ write: useWrite(), ...useRejected() }), {
+      wrapper: ({ children }) => <SluiceProvider client={undefined}>{children}</SluiceProvider>,
+    });
+    expect(result.current.rejected).toEqual([]);
+    await expect(result.current.write({ delete: 'notes', key: { id: 1 } })).rejects.toMatchObject({
+      code: 'CLIENT_MISSING',
+    });
+    await expect(result.current.dismiss(1)).rejects.toMatchObject({ code: 'CLIENT_MISSING' });
   });
 });
 

@@ -128,7 +128,7 @@ function withResolvers(): { promise: Promise<void>; resolve: () => void } {
     settle = resolve;
   });
   const resolve = (): void => {
-    Object.assign(promise, { status: 'fulfilled', value: undefined });
+    void Object.assign(promise, { status: 'fulfilled', value: undefined });
     settle();
   };
   return { promise, resolve };
