@@ -155,7 +155,8 @@ export default {
       comment:
         'The import names nothing: run `npm run build`, or declare the dependency in the workspace that uses it.',
       severity: 'error',
-      from: {},
+      // Apps of the consumers' tests are installed where they are copied to.
+      from: { pathNot: '^e2e/src/consumers/(vite|next|node)/' },
       to: { couldNotResolve: true },
     },
     {
@@ -167,7 +168,8 @@ export default {
         path: '^(packages|services|sdk|console|examples)/',
         pathNot: [tests, '/(bench|scripts)/', '\\.config\\.(ts|mjs)$'],
       },
-      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
+      // A peer stands among the development dependencies too, at the version that tests run on.
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'], dependencyTypesNot: ['npm-peer'] },
     },
   ],
   options: {

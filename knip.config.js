@@ -6,8 +6,8 @@ export default {
   workspaces: {
     '.': {
       entry: ['vitest.config.ts', 'dependency-cruiser.config.mjs'],
-      // The compiler is called by its path; the browser tests' package is the one that vitest itself asks for.
-      ignoreDependencies: ['typescript7', '@vitest/browser'],
+      // The compiler and attw are called as programs; the browser tests' package is the one that vitest itself asks for.
+      ignoreDependencies: ['typescript7', '@arethetypeswrong/cli', '@vitest/browser'],
     },
     scripts: { entry: ['*.mjs', '*.test.ts'], project: ['**/*.mjs'] },
     'packages/*': { ...library, entry: ['src/index.ts', 'src/global-setup.ts', ...library.entry] },

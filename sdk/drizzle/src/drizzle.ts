@@ -1,10 +1,11 @@
-import { type QueryParameter, type QueryRow, type QueryValue, type SluiceClient, SluiceError } from '@sluice/client';
+import type { QueryParameter, QueryRow, QueryValue, SluiceClient, SluiceError } from '@sluice/client';
 import type { DrizzleConfig } from 'drizzle-orm';
 import {
   type AsyncBatchRemoteCallback,
   drizzle as drizzleProxy,
   type SqliteRemoteDatabase,
 } from 'drizzle-orm/sqlite-proxy';
+import { columnsUnnamed, transactionUnsupported } from './errors.ts';
 
 type Method = Parameters<AsyncBatchRemoteCallback>[0][number]['method'];
 
@@ -59,21 +60,4 @@ function answer(rows: readonly QueryRow[], method: Method): { rows: unknown[] } 
 /** An object gives keys that look like numbers first, wherever their columns stood. */
 function checkNames(names: readonly string[]): void {
   if (names.length > 1 && names.some((name) => /^\d+$/.test(name))) throw columnsUnnamed();
-}
-
-/** As docs/errors.md has them. */
-function transactionUnsupported(): SluiceError {
-  return new SluiceError({
-    code: 'CLIENT_TRANSACTION_UNSUPPORTED',
-    message: 'An interactive transaction was begun; a local transaction is one call that holds all of its statements.',
-    remedy:
-      'Read first, then pass all writes together: to `write` of the client, or to `batch` of the driver where it has one.',
-  });
-}
-function columnsUnnamed(): SluiceError {
-  return new SluiceError({
-    code: 'CLIENT_COLUMNS_UNNAMED',
-    message: 'A column of the result is named by a number, so that its place among the others is lost.',
-    remedy: 'Give each selected expression a name with AS.',
-  });
 }

@@ -1,5 +1,6 @@
-import { type QueryParameter, type QueryRow, type SluiceClient, SluiceError } from '@sluice/client';
+import type { QueryParameter, QueryRow, SluiceClient, SluiceError } from '@sluice/client';
 import type { CompiledQuery, DatabaseConnection, Driver, QueryResult } from 'kysely';
+import { transactionUnsupported } from './errors.ts';
 
 /** Every query stands for itself: what reads goes to `query`, what writes is one local transaction of `write`. */
 export class SluiceDriver implements Driver {
@@ -82,14 +83,4 @@ class SluiceConnection implements DatabaseConnection {
 /** The type of a row is Kysely's knowledge of the query. */
 function result<R>(rows: readonly QueryRow[]): QueryResult<R> {
   return { rows: rows as R[] };
-}
-
-/** As docs/errors.md has it. */
-function transactionUnsupported(): SluiceError {
-  return new SluiceError({
-    code: 'CLIENT_TRANSACTION_UNSUPPORTED',
-    message: 'An interactive transaction was begun; a local transaction is one call that holds all of its statements.',
-    remedy:
-      'Read first, then pass all writes together: to `write` of the client, or to `batch` of the driver where it has one.',
-  });
 }
