@@ -72,6 +72,11 @@ function contentProblems({ name, tarball }) {
         problems.push(`${name}: ${file} names ${found}, which an app does not get with it`);
     if (file !== 'package.json' && /['"]\.{1,2}\/[^'"]+\.tsx?['"]/.test(text))
       problems.push(`${name}: ${file} names a file of TypeScript`);
+    for (const [, imported] of text.matchAll(/(?:\bfrom|\bimport)\s*\(?['"](\.{1,2}\/[^'"]+)['"]/g)) {
+      const target = path.normalize(path.join(path.dirname(file), imported ?? ''));
+      const isThere = files.includes(file.endsWith('.d.ts') ? target.replace(/\.js$/, '.d.ts') : target);
+      if (!isThere) problems.push(`${name}: ${file} imports ${imported}, which is not packed`);
+    }
     if (text.includes(root)) problems.push(`${name}: ${file} names a folder of this machine`);
   }
   return problems;
