@@ -107,6 +107,19 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
   await writeFile(path.join(folder, 'package.json'), JSON.stringify(manifest, null, 2));
 }
 
+/** Writes the examples of the packages' READMEs into the app, one file each, and gives their number. */
+export async function copyExamples({ folder }: ConsumerApp, packages: readonly string[]): Promise<number> {
+  let copied = 0;
+  for (const name of packages) {
+    const readme = await readFile(path.join(folder, 'node_modules', name, 'README.md'), 'utf8');
+    for (const [, language, code] of readme.matchAll(/^```(tsx?)\n([\s\S]*?)^```$/gm)) {
+      copied++;
+      await writeFile(path.join(folder, 'examples', `example-${copied}.${language}`), code ?? '');
+    }
+  }
+  return copied;
+}
+
 export interface Site extends AsyncDisposable {
   readonly url: string;
 }

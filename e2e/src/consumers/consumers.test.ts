@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { launchChromium } from '../browser/launch-chromium.ts';
 import { type Stack, startStack } from '../stack/stack.ts';
 import type { Tenant } from '../stack/tenant.ts';
-import { buildNext, buildVite, consumerApp, packTarballs, type Site } from './consumer-app.ts';
+import { buildNext, buildVite, consumerApp, copyExamples, packTarballs, type Site } from './consumer-app.ts';
 
 const isLong = testConfig().lane === 'long';
 const ROLE = `app_${randomBytes(5).toString('hex')}`;
@@ -98,8 +98,10 @@ describe('apps outside of the repository, of the packed packages', () => {
     300_000,
   );
 
-  it.runIf(isLong)('Node: rows arrive', async () => {
+  it.runIf(isLong)('Node: rows arrive, and every example of every README compiles', async () => {
     await using app = await consumerApp('node', packed.tarballs, 'npm');
+    expect(await copyExamples(app, [...packed.tarballs.keys()])).toBeGreaterThanOrEqual(packed.tarballs.size);
+    await app.run('tsc');
     const token = await tenant.token({ sub: 'ana' });
     const printed = await waitFor(() => app.run('node', 'main.mjs', gatewayUrl(), tenant.ref, token), {
       what: 'the rows',
