@@ -47,6 +47,21 @@ test('a query that nobody watches any more ends and forgets what it showed; one 
   expect(registry.get('SELECT 1', [])).toBe(query);
 });
 
+test('a query whose first result somebody waits for goes on, however long that takes', async () => {
+  const { setTimer, elapse } = timers();
+  const registry = new QueryRegistry(client, setTimer);
+  const query = registry.get('SELECT 1', []);
+  const loaded = query.loaded();
+  elapse();
+  expect(registry.size).toBe(1);
+  expect(query.loaded()).toBe(loaded);
+  await client.close();
+  await loaded;
+  expect(query.getResult().error?.code).toBe('CLIENT_CLOSED');
+  elapse();
+  expect(registry.size).toBe(0);
+});
+
 test('L16: queries that nobody watches are bounded, and the oldest of them goes first', () => {
   const { setTimer, elapse } = timers();
   const registry = new QueryRegistry(client, setTimer);

@@ -49,12 +49,9 @@ export class SharedQuery {
 
   /** Resolves when there is a result or a failure; the same promise until then. */
   loaded(): Promise<void> {
+    this.#loaded ??= withResolvers();
     this.start();
-    if (!this.#loaded) {
-      const { promise, resolve } = withResolvers();
-      this.#loaded = { promise, resolve };
-      if (!this.#result.isLoading) resolve();
-    }
+    if (!this.#result.isLoading) this.#loaded.resolve();
     return this.#loaded.promise;
   }
 
