@@ -20,6 +20,8 @@ const MAIN_THREAD_BYTES_MAX = 15 * 1024;
 const ASSETS = ['./worker.js', './sqlite3.wasm'];
 
 const folder = mkdtempSync(path.join(tmpdir(), 'sluice-packages-'));
+// At the exit, as a failed step ends the process.
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 try {
   const packed = packPackages(folder);
   const problems = [];
@@ -31,8 +33,6 @@ try {
   await checkSizes();
 } catch (error) {
   fail(error);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
 }
 
 /** @param {import('./pack-packages.mjs').Packed} packed */
