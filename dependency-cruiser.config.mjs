@@ -109,12 +109,14 @@ export default {
       sees: [packagesNamed(['domain', 'errors', 'protocol'])],
       why: 'The SDK ships to browsers: it sees the nouns, the codes and the wire, and nothing of the server.',
     }),
-    sees({
-      name: 'sdk-on-client',
-      from: '^sdk/(node|react)/',
-      sees: [packagesNamed(['domain', 'errors', 'protocol']), '^sdk/client/'],
-      why: 'Bindings stand on the client and on what the client sees.',
-    }),
+    ...['node', 'react', 'kysely', 'drizzle'].map((name) =>
+      sees({
+        name: `sdk-${name}-on-client`,
+        from: `^sdk/${name}/`,
+        sees: [packagesNamed(['domain', 'errors', 'protocol']), '^sdk/client/'],
+        why: 'Bindings stand on the client and on what the client sees, not on each other.',
+      }),
+    ),
     sees({
       name: 'console-and-cli',
       from: '^(console|sdk/cli)/',
@@ -155,7 +157,8 @@ export default {
       comment:
         'The import names nothing: run `npm run build`, or declare the dependency in the workspace that uses it.',
       severity: 'error',
-      from: {},
+      // Apps of the consumers' tests are installed where they are copied to.
+      from: { pathNot: '^e2e/src/consumers/(vite|next|node)/' },
       to: { couldNotResolve: true },
     },
     {
@@ -167,7 +170,8 @@ export default {
         path: '^(packages|services|sdk|console|examples)/',
         pathNot: [tests, '/(bench|scripts)/', '\\.config\\.(ts|mjs)$'],
       },
-      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'] },
+      // A peer stands among the development dependencies too, at the version that tests run on.
+      to: { dependencyTypes: ['npm-no-pkg', 'npm-unknown', 'npm-dev'], dependencyTypesNot: ['npm-peer'] },
     },
   ],
   options: {

@@ -6,8 +6,8 @@ export default {
   workspaces: {
     '.': {
       entry: ['vitest.config.ts', 'dependency-cruiser.config.mjs'],
-      // The compiler is called by its path; the browser tests' package is the one that vitest itself asks for.
-      ignoreDependencies: ['typescript7', '@vitest/browser'],
+      // The compiler and attw are called as programs; the browser tests' package is the one that vitest itself asks for.
+      ignoreDependencies: ['typescript7', '@arethetypeswrong/cli', '@vitest/browser'],
     },
     scripts: { entry: ['*.mjs', '*.test.ts'], project: ['**/*.mjs'] },
     'packages/*': { ...library, entry: ['src/index.ts', 'src/global-setup.ts', ...library.entry] },
@@ -18,7 +18,11 @@ export default {
       entry: ['src/main.ts', 'src/index.ts', testFiles],
       ignoreDependencies: ['vega-datasets'],
     },
-    'sdk/*': { ...library, entry: ['src/index.ts', 'src/worker.ts', ...library.entry] },
+    // Fixtures that other packages' tests import stand in the exports map.
+    'sdk/*': {
+      ...library,
+      entry: ['src/index.ts', 'src/worker.ts', 'src/testing/{index,serve-gateway}.ts', ...library.entry],
+    },
     'examples/*': { entry: ['src/main.{ts,tsx}', testFiles, 'vite.config.mjs'], project: ['src/**/*.{ts,tsx}'] },
     'load-tests': {
       // Processes that a benchmark starts, beside the benchmarks themselves.
@@ -26,7 +30,11 @@ export default {
       project: ['**/*.ts'],
     },
     // Planted bugs: a process that a test starts, and what Node loads before it.
-    e2e: { entry: ['**/*.test.ts', 'src/planted-bugs/{plant,load-hook,history-process}.ts'], project: ['**/*.ts'] },
+    // Apps of the consumers' tests are copied out and installed there.
+    e2e: {
+      entry: ['**/*.test.ts', 'src/planted-bugs/{plant,load-hook,history-process}.ts'],
+      project: ['**/*.ts', '!src/consumers/{vite,next,node}/**'],
+    },
     // Tailwind is named in CSS and its plugin in PostCSS's own settings.
     console: {
       ignoreDependencies: ['tailwindcss', 'postcss'],

@@ -16,6 +16,8 @@ try {
   await timedScript('database client', 'packages/database/scripts/generate.mjs');
   // From scratch: what an incremental build remembers of a failed one is not always true.
   await timed('types', () => runNode('node_modules/typescript7/bin/tsc', ['-b', '--force', '--pretty', 'false']));
+  await timedScript('browser bundle', 'sdk/client/scripts/bundle.mjs');
+  await timed('packages', () => runNode('scripts/check-packages.mjs'));
   await timed('lint with types', () => runBin('oxlint', ['--type-aware', '--deny-warnings', '.'], { quiet: true }));
   await timed('import law', () =>
     runBin('depcruise', ['--config', 'dependency-cruiser.config.mjs', ...lawRooms], { quiet: true }),

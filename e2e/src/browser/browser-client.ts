@@ -1,14 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { testConfig } from '@sluice/testkit';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright';
+import type { Browser, BrowserContext, Page } from 'playwright';
 import { build } from 'vite';
 import type { DatabaseState, Row, TableState } from '../oracle/table-state.ts';
 import { differences } from '../oracle/table-state.ts';
 import { clientTables } from '../stack/rules.ts';
 import type { Claims } from '../stack/source-database.ts';
 import type { Tenant } from '../stack/tenant.ts';
+import { launchChromium } from './launch-chromium.ts';
 import { type CellText, cellFromText } from './page/cell-text.ts';
 import type { PageApi, Writing } from './page/main.ts';
 import { serveFolder } from './serve-folder.ts';
@@ -20,8 +20,6 @@ export interface BrowserStage extends AsyncDisposable {
 }
 
 export async function openBrowser(): Promise<BrowserStage> {
-  const { chromium: found } = testConfig();
-  if (!found) throw new Error('there is no Chromium: run `npm run setup-tools`');
   const folder = await mkdtemp(path.join(tmpdir(), 'sluice-page-'));
   await build({
     root: path.join(import.meta.dirname, 'page'),
@@ -30,7 +28,7 @@ export async function openBrowser(): Promise<BrowserStage> {
     build: { outDir: folder, emptyOutDir: true, target: 'es2022' },
   });
   const site = await serveFolder(folder);
-  const browser = await chromium.launch({ executablePath: found.path, args: [...found.args], headless: true });
+  const browser = await launchChromium();
   return {
     newDevice: () => newDevice(browser, site.url),
     async [Symbol.asyncDispose]() {

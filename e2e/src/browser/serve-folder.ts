@@ -12,7 +12,8 @@ const TYPE_BY_EXTENSION: Readonly<Record<string, string>> = {
 /** Serves the files of a folder, and nothing else, on a free port of 127.0.0.1. */
 export async function serveFolder(folder: string): Promise<{ readonly url: string } & AsyncDisposable> {
   const server = createServer((request, response) => {
-    const name = request.url === '/' ? '/index.html' : (request.url ?? '/');
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost');
+    const name = pathname === '/' ? '/index.html' : pathname;
     readFile(path.join(folder, path.posix.normalize(name))).then(
       (bytes) => {
         const type = TYPE_BY_EXTENSION[path.extname(name)] ?? 'application/octet-stream';

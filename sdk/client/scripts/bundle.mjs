@@ -25,23 +25,17 @@ await build({
 });
 copyFileSync(wasm, path.join(home, 'dist/sqlite3.wasm'));
 
-// The worker's address must stay as it is written, for the app's bundler to find.
+// The worker's address must stay as it is written, for the app's bundler to find. What both entry points hold is in shared.js:
+// a SluiceError of one would otherwise be none of the other's.
 await build({
   ...shared,
-  entryPoints: ['src/index.ts'],
-  outfile: 'dist/index.js',
-  platform: 'browser',
-  sourcemap: true,
-  allowOverwrite: true,
-});
-await build({
-  ...shared,
-  entryPoints: ['src/core.ts'],
-  outfile: 'dist/core.js',
+  entryPoints: ['src/index.ts', 'src/core.ts'],
+  outdir: 'dist',
+  splitting: true,
+  chunkNames: 'shared',
   platform: 'neutral',
   mainFields: ['module', 'main'],
   external: ['@sqlite.org/sqlite-wasm', 'fflate'],
-  sourcemap: true,
   allowOverwrite: true,
 });
 

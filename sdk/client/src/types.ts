@@ -124,7 +124,7 @@ export interface SluiceClient {
   disconnect(): void;
   /** Ends everything and lets go of the database, which stays for other tabs and the next client of the same name. */
   close(): Promise<void>;
-  /** Runs one reading statement; of two columns with one name the last wins. */
+  /** Runs one reading statement; a second column of one name is called `name:1`. */
   query<T = QueryRow>(sql: string, parameters?: readonly QueryParameter[]): Promise<T[]>;
   /**
    * Runs one local transaction: all of its operations or none. It is visible to queries at once, also offline, and goes to the source

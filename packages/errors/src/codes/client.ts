@@ -207,5 +207,45 @@ const callCodes = defineCodes({
   },
 });
 
+const bindingCodes = defineCodes({
+  CLIENT_PROVIDER_MISSING: {
+    what: 'A hook of @sluice/react was called outside of a SluiceProvider.',
+    who: 'app',
+    how: 'Render the component within a SluiceProvider.',
+    retry: 'give-up',
+  },
+  CLIENT_MISSING: {
+    what: 'A write was asked for while the SluiceProvider has no client, as on a server or while nobody is signed in.',
+    who: 'app',
+    how: 'Give the SluiceProvider a client in the browser, and write only once there is one.',
+    retry: 'give-up',
+  },
+  CLIENT_ON_SERVER: {
+    what: 'A suspending query was rendered on a server, which holds no replica.',
+    who: 'app',
+    how: 'Put a Suspense boundary around the component: the page gets its fallback, and the browser renders the rows.',
+    retry: 'give-up',
+  },
+  CLIENT_TRANSACTION_UNSUPPORTED: {
+    what: 'An interactive transaction was begun; a local transaction is one call that holds all of its statements.',
+    who: 'app',
+    how: 'Read first, then pass all writes together: to `write` of the client, or to `batch` of the driver where it has one.',
+    retry: 'give-up',
+  },
+  CLIENT_COLUMNS_UNNAMED: {
+    what: 'A column of the result is named by a number, so that its place among the others is lost.',
+    who: 'app',
+    how: 'Give each selected expression a name with AS.',
+    retry: 'give-up',
+  },
+});
+
 /** Raised by the SDK itself, in the browser and in Node. */
-export const clientCodes = { ...connectionCodes, ...applyCodes, ...storageCodes, ...tabCodes, ...callCodes };
+export const clientCodes = {
+  ...connectionCodes,
+  ...applyCodes,
+  ...storageCodes,
+  ...tabCodes,
+  ...callCodes,
+  ...bindingCodes,
+};

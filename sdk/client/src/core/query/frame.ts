@@ -18,9 +18,10 @@ export type FrameRow = Record<string, FrameValue>;
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const latin1 = new TextDecoder('latin1');
 
-/** Rows as objects; of two columns with one name the last wins. */
+/** Rows as objects; a second column of one name is called `name:1`, as SQLite calls it where a subquery has both. */
 export function rowsFromFrame(frame: ResultFrame): FrameRow[] {
-  const { columns, cells, tags, bytes } = frame;
+  const { cells, tags, bytes } = frame;
+  const columns = distinct(frame.columns);
   const int64 = new BigInt64Array(cells.buffer);
   const ascii = bytes.every((byte) => byte < 0x80) ? latin1.decode(bytes) : undefined;
   const rows: FrameRow[] = [];
@@ -44,4 +45,16 @@ export function rowsFromFrame(frame: ResultFrame): FrameRow[] {
     rows.push(row);
   }
   return rows;
+}
+
+function distinct(columns: readonly string[]): readonly string[] {
+  const taken = new Set(columns);
+  if (taken.size === columns.length) return columns;
+  const given = new Set<string>();
+  return columns.map((column) => {
+    let name = column;
+    for (let n = 1; given.has(name) || (name !== column && taken.has(name)); n++) name = `${column}:${n}`;
+    given.add(name);
+    return name;
+  });
 }

@@ -19,3 +19,26 @@ test('L12: a query that was run before a table got other columns shows the new o
   runner.close();
   db.close();
 });
+
+test('a second column of one name keeps its value under a name of its own', async () => {
+  const db = await memoryDatabase();
+  const runner = new QueryRunner(db);
+  const run = (sql: string) => rowsFromFrame(runner.run(sql, [])).map(Object.entries);
+  expect(run('SELECT 1 AS a, 2 AS b, 3 AS a, 4 AS a')).toEqual([
+    [
+      ['a', 1],
+      ['b', 2],
+      ['a:1', 3],
+      ['a:2', 4],
+    ],
+  ]);
+  expect(run('SELECT 1 AS a, 2 AS a, 3 AS "a:1"')).toEqual([
+    [
+      ['a', 1],
+      ['a:2', 2],
+      ['a:1', 3],
+    ],
+  ]);
+  runner.close();
+  db.close();
+});

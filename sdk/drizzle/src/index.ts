@@ -1,0 +1,2 @@
+export { drizzle } from './drizzle.ts';
+export { type Statement, statementOf } from './statement-of.ts';

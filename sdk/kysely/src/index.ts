@@ -1,0 +1,2 @@
+export { SluiceDialect, type SluiceDialectConfig } from './sluice-dialect.ts';
+export { type Statement, statementOf } from './statement-of.ts';
