@@ -83,10 +83,12 @@ describe('apps outside of the repository, of the packed packages', () => {
     await using site = await buildVite(app);
     await expectWorks(site);
   });
+});
 
-  it.runIf(isLong)(
-    'Next.js, built for production: the same, and pages that are rendered ahead',
-    async () => {
+// A test that does not belong to the lane is not there, rather than skipped.
+if (isLong)
+  describe('apps that npm installs', () => {
+    it('Next.js, built for production: the same, and pages that are rendered ahead', async () => {
       await using app = await consumerApp('next', packed.tarballs, 'npm');
       await using site = await buildNext(app);
       const ahead = await (await fetch(site.url)).text();
@@ -94,19 +96,17 @@ describe('apps outside of the repository, of the packed packages', () => {
       expect(ahead).toContain('loading');
       expect(ahead).toContain('counting');
       await expectWorks(site, async (page) => page.getByText('2 tasks').waitFor());
-    },
-    300_000,
-  );
+    }, 300_000);
 
-  it.runIf(isLong)('Node: rows arrive, and every example of every README compiles', async () => {
-    await using app = await consumerApp('node', packed.tarballs, 'npm');
-    expect(await copyExamples(app, [...packed.tarballs.keys()])).toBeGreaterThanOrEqual(packed.tarballs.size);
-    await app.run('tsc');
-    const token = await tenant.token({ sub: 'ana' });
-    const printed = await waitFor(() => app.run('node', 'main.mjs', gatewayUrl(), tenant.ref, token), {
-      what: 'the rows',
-      timeoutMs: 30_000,
+    it('Node: rows arrive, and every example of every README compiles', async () => {
+      await using app = await consumerApp('node', packed.tarballs, 'npm');
+      expect(await copyExamples(app, [...packed.tarballs.keys()])).toBeGreaterThanOrEqual(packed.tarballs.size);
+      await app.run('tsc');
+      const token = await tenant.token({ sub: 'ana' });
+      const printed = await waitFor(() => app.run('node', 'main.mjs', gatewayUrl(), tenant.ref, token), {
+        what: 'the rows',
+        timeoutMs: 30_000,
+      });
+      expect(JSON.parse(printed)).toEqual([{ title: 'theirs' }]);
     });
-    expect(JSON.parse(printed)).toEqual([{ title: 'theirs' }]);
   });
-});
