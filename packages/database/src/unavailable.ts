@@ -15,6 +15,9 @@ const UNAVAILABLE_CODES = new Set([
 ]);
 /** The same in the words of its adapter. */
 const UNAVAILABLE_KINDS = new Set(['DatabaseNotReachable', 'ConnectionClosed', 'SocketTimeout', 'TooManyConnections']);
+/** What pg and its pool say of connections that were lost, or could not be had in time. */
+const LOST_BY_DRIVER =
+  /^(Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error)/;
 /** SQLSTATEs of a server that is starting, stopping, out of connections or out of room, and of lost connections. */
 const UNAVAILABLE_STATES = /^(08|53|57|58)/;
 
@@ -40,10 +43,16 @@ export function orUnavailable<T extends object>(repository: T): T {
 
 function isUnavailable(error: unknown): boolean {
   if (error instanceof Prisma.PrismaClientInitializationError) return true;
-  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return false;
+  if (!(error instanceof Prisma.PrismaClientKnownRequestError)) return isLostByDriver(error);
   if (UNAVAILABLE_CODES.has(error.code)) return true;
   const { kind, originalCode } = adapterCause(error);
   return UNAVAILABLE_KINDS.has(kind ?? '') || UNAVAILABLE_STATES.test(originalCode ?? '');
+}
+
+/** The adapter lets pass as they are: errors of sockets that it does not list, and those of the driver that have no code. */
+function isLostByDriver(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return 'syscall' in error || LOST_BY_DRIVER.test(error.message);
 }
 
 /** What the driver said: Prisma has no codes of its own for all of it, and one code for all that befalls raw SQL. */

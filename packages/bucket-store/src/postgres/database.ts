@@ -14,6 +14,11 @@ const connectTimeoutMs = 5_000;
 /** A statement that waits longer for a lock or an answer is given up and counts as the store not answering. */
 const lockTimeoutMs = 10_000;
 const statementTimeoutMs = 60_000;
+/**
+ * A process that halts between two statements of a transaction, as a suspended machine does, keeps its locks, and whoever takes over
+ * its lease waits for them. After so long the server takes them back: before a lease's usual life is over.
+ */
+const haltedMs = 4_000;
 
 /** The adapter's connections. Every failure leaves as AppError or InvariantError (see `storeError`). */
 export class Database {
@@ -101,7 +106,8 @@ function ignore(): void {}
 async function prepareSession(client: ClientBase): Promise<void> {
   await client.query(
     `set role ${STORE_ROLE}; set synchronous_commit = on; set jit = off; ` +
-      `set lock_timeout = ${lockTimeoutMs}; set statement_timeout = ${statementTimeoutMs}`,
+      `set lock_timeout = ${lockTimeoutMs}; set statement_timeout = ${statementTimeoutMs}; ` +
+      `set idle_in_transaction_session_timeout = ${haltedMs}`,
   );
   const { rows } = await client.query<{ bypasses: boolean }>(
     'select rolsuper or rolbypassrls as bypasses from pg_roles where rolname = current_user',
@@ -110,7 +116,7 @@ async function prepareSession(client: ClientBase): Promise<void> {
 }
 
 /** SQLSTATE classes and codes after which the same call may succeed. */
-const retryableState = /^(08|53|57|58|40001|40P01|55P03|25006|XX)/;
+const retryableState = /^(08|53|57|58|40001|40P01|55P03|25006|25P03|XX)/;
 /** Raised by the store's own functions. */
 const STATE_INVARIANT = 'SL002';
 const STATE_STREAM_GONE = 'SL003';
