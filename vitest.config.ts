@@ -3,7 +3,13 @@ import { defineConfig } from 'vitest/config';
 import { postgresFolder } from './scripts/postgres-versions.mjs';
 import { chromiumArguments, chromiumPath, toolPath } from './scripts/tools.mjs';
 
-const never = ['**/node_modules/**', '**/dist/**', '**/.next/**'];
+const long = '**/*.long.test.ts';
+const never = [
+  '**/node_modules/**',
+  '**/dist/**',
+  '**/.next/**',
+  ...(process.env.SLUICE_LANE === 'long' ? [] : [long]),
+];
 /** Tests that need servers: Postgres, and where the name says so Redis. */
 const pg = '**/*.{pg,redis}.test.ts';
 const browser = '**/*.browser.test.{ts,tsx}';
@@ -59,11 +65,12 @@ export default defineConfig({
           exclude: [...never, 'e2e/**'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
-          sequence: { groupOrder: 2 },
+          // Beside the stacks: both mostly wait. Its files one after another.
+          sequence: { groupOrder: 3 },
           browser: {
             enabled: true,
             headless: true,
+            fileParallelism: false,
             screenshotFailures: false,
             provider: playwright({
               launchOptions: { args: chromiumArguments(), ...(executablePath ? { executablePath } : {}) },

@@ -17,4 +17,9 @@ export const KEPT_SEEDS: readonly { readonly seed: number; readonly fault: Fault
     fault: 'two holders of a source',
     was: 'a process that was stopped in the middle of a transaction of the store kept its locks from its successor',
   },
+  {
+    seed: 3899378463,
+    fault: 'two holders of a shard',
+    was: 'a copy whose parts went to holders that had just lost their shards was silent for a quarter of a minute',
+  },
 ];

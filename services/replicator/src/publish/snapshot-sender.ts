@@ -11,8 +11,12 @@ export interface SnapshotSenderOptions {
 
 /** Parts that are published and not known to be stored; each is held in memory until then. */
 const unansweredMax = 4;
-/** A part without an answer is published again: the queue may lose it, and the store takes it only once. */
-const answerTimeoutMs = 15_000;
+/**
+ * Parts without an answer are published again: the queue may lose them, with a shard's holder for one, and the store takes each
+ * only once. Soon at first, so that a copy heals as fast as everything else, and ever more rarely while the workers are only slow.
+ */
+const patienceMinMs = 4_000;
+const patienceMaxMs = 32_000;
 /** A part that is refused more often than this is refused for what it is, and not for being somebody's older one. */
 const refusalsMax = 3;
 
@@ -32,6 +36,7 @@ export class SnapshotSender {
   private readonly unanswered = new Map<string, Unanswered>();
   private readonly unsubscribe: () => void;
   private isRefused = false;
+  private patienceMs = patienceMinMs;
   private readonly waiting = new Set<() => void>();
 
   constructor(options: SnapshotSenderOptions) {
@@ -72,7 +77,9 @@ export class SnapshotSender {
       }
       if (due.length > 0) continue;
       if (this.unanswered.size <= count) return;
-      if (!(await this.nextAnswer(signal))) this.publishAllAgain();
+      if (await this.nextAnswer(signal)) continue;
+      this.patienceMs = Math.min(2 * this.patienceMs, patienceMaxMs);
+      this.publishAllAgain();
     }
   }
 
@@ -90,7 +97,7 @@ export class SnapshotSender {
       waiting.abort();
     };
     this.waiting.add(answered);
-    await delay(this.options.clock, answerTimeoutMs, AbortSignal.any([signal, waiting.signal]));
+    await delay(this.options.clock, this.patienceMs, AbortSignal.any([signal, waiting.signal]));
     this.waiting.delete(answered);
     return isAnswered;
   }
@@ -106,6 +113,7 @@ export class SnapshotSender {
     if (!part || !isSameStreams(part.frame, wakeUp.streams)) return;
     if (wakeUp.outcome === 'applied') this.unanswered.delete(key);
     else this.refused(part);
+    this.patienceMs = patienceMinMs;
     this.wake();
   }
 
