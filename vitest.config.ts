@@ -15,7 +15,7 @@ const pg = '**/*.{pg,redis}.test.ts';
 const browser = '**/*.browser.test.{ts,tsx}';
 /** Tests of a source or a whole stack within one process: they mostly wait. */
 const stack =
-  'e2e/src/{anti-entropy,compaction,faults,replica-identity,replication,shards,snapshot,source,types,uploads}/**/*.test.ts';
+  'e2e/src/{anti-entropy,compaction,convergence,faults,random,replica-identity,replication,shards,snapshot,source,types,uploads}/**/*.test.ts';
 const postgresSetup = ['packages/testkit/src/global-setup.ts'];
 const executablePath = chromiumPath();
 

@@ -6,7 +6,7 @@ import { runHistory } from './run-history.ts';
 
 const { lane, seed } = testConfig();
 /** The short lane begins no further history after this. */
-const SHORT_LANE_MS = 30_000;
+const SHORT_LANE_MS = 20_000;
 const LONG_LANE_HISTORIES = 1_000;
 /** Histories mostly wait. Those at once share servers, so that one's killed store sessions strike the others too. */
 const LONG_LANE_AT_ONCE = 4;

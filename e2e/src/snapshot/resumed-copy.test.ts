@@ -8,7 +8,7 @@ import { bucketKey, storedRows } from './stored-rows.ts';
 
 const { lane, seed } = testConfig();
 /** The short lane begins no further history after this. */
-const SHORT_LANE_MS = 20_000;
+const SHORT_LANE_MS = 12_000;
 const LONG_LANE_HISTORIES = 300;
 const LONG_LANE_MS_MAX = 3 * 3_600_000;
 const ROWS = 900;
