@@ -4,6 +4,16 @@ export { diffRules, type RelevantStreams, type RulesDiff, relevantStreams } from
 export { LIMITS as RULES_LIMITS } from './limits.ts';
 export { type CompileResult, parseAndCompile } from './parse-and-compile.ts';
 export * from './plan.ts';
+export type { Condition, ConditionMembership } from './preview/conditions.ts';
+export {
+  alternativesOf,
+  countStatement,
+  explainStatement,
+  membershipStatement,
+  type RowExplanation,
+  rowsStatement,
+  type SourceStatement,
+} from './preview/statements.ts';
 export {
   type BucketKey,
   bucketKeysFrom,

@@ -70,8 +70,8 @@ function lookupKeyOf(membership: MembershipPlan, tokenClaims: unknown): string |
   return pieces.join('');
 }
 
-/** Own keys of plain objects only: a token cannot reach into prototypes or arrays. */
-function claimValueOf({ path }: ClaimRef, tokenClaims: unknown): unknown {
+/** Undefined when the token has none. Own keys of plain objects only: a token cannot reach into prototypes or arrays. */
+export function claimValueOf({ path }: ClaimRef, tokenClaims: unknown): unknown {
   let value = tokenClaims;
   for (const key of path) {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, key)) {
@@ -82,7 +82,8 @@ function claimValueOf({ path }: ClaimRef, tokenClaims: unknown): unknown {
   return value;
 }
 
-function isSatisfied(filter: ClaimFilter, tokenClaims: unknown): boolean {
+/** Whether a token meets a condition on it alone. */
+export function isSatisfied(filter: ClaimFilter, tokenClaims: unknown): boolean {
   const value = claimValueOf(filter.claim, tokenClaims);
   switch (filter.kind) {
     case 'claim-equals':
