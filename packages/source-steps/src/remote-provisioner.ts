@@ -4,7 +4,14 @@ import { AppError } from '@sluice/errors';
 import type { Catalog } from '@sluice/sync-rules';
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { ApplyProgress, AuditFindings, CheckResult, SourceProvisioner } from './source-provisioner.ts';
+import type {
+  ApplyProgress,
+  AuditFindings,
+  CheckResult,
+  RowExplanation,
+  SourceProvisioner,
+  StreamPreview,
+} from './source-provisioner.ts';
 import { answerFrom, progressFrom, QUEUE_BY_KIND, QUEUE_PREFIX, type Step, wantedKey } from './step.ts';
 
 export interface RemoteProvisioner extends SourceProvisioner {
@@ -106,6 +113,15 @@ export function createRemoteProvisioner(options: {
     },
     async catalog({ projectId }) {
       return (await ask({ kind: 'catalog', projectId }, never)) as Catalog;
+    },
+    async estimateRows({ projectId }, tables) {
+      return (await ask({ kind: 'estimate-rows', projectId, tables }, never)) as readonly number[];
+    },
+    async preview({ projectId }, { version }, { claims, rowsMax }) {
+      return (await ask({ kind: 'preview', projectId, version, claims, rowsMax }, never)) as readonly StreamPreview[];
+    },
+    async explain({ projectId }, { version }, { claims, table, key }) {
+      return (await ask({ kind: 'explain', projectId, version, claims, table, key }, never)) as RowExplanation;
     },
     async apply({ projectId }, { version }, onProgress, signal) {
       await ask({ kind: 'apply', projectId, version }, signal, onProgress);

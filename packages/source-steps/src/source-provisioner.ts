@@ -54,6 +54,65 @@ export interface ContentSize {
   readonly rows: number;
 }
 
+/** What a user with some token would get of one stream, read from the source as it is now. */
+export interface StreamPreview {
+  readonly name: string;
+  /** The client's table, its columns, key columns first. */
+  readonly table: string;
+  readonly columns: readonly { readonly name: string; readonly pgType: string }[];
+  readonly keyColumns: number;
+  /** As Postgres prints them, long values cut; in the order of keys. */
+  readonly rows: readonly (readonly (string | null)[])[];
+  /** How many there are, counted up to a bound. */
+  readonly count: number;
+  readonly isCountExact: boolean;
+  /** What the token reaches by way of other tables. */
+  readonly memberships: readonly MembershipPreview[];
+  /** Set when the source did not answer in time; then there are no rows. */
+  readonly code: Code | undefined;
+}
+export interface MembershipPreview {
+  /** `schema.table` and the column whose values are reached. */
+  readonly table: string;
+  readonly column: string;
+  readonly values: readonly string[];
+  readonly isComplete: boolean;
+}
+
+/** Whether one row is seen by a user with some token through one stream, and why. */
+export interface StreamExplanation {
+  readonly name: string;
+  readonly sees: boolean;
+  /** The alternatives of the stream's condition: it suffices that all conditions of one hold. */
+  readonly alternatives: readonly (readonly ConditionExplanation[])[];
+}
+export interface ConditionExplanation {
+  readonly kind: 'row' | 'token' | 'claim' | 'membership';
+  /** As it reads in the rules. */
+  readonly text: string;
+  /** Undefined when there is no such row and the token alone does not decide. */
+  readonly holds: boolean | undefined;
+  /** The column of the row that is looked at, and what it has there; undefined without one. */
+  readonly column: string | undefined;
+  readonly value: string | null | undefined;
+  /** What the token says there, as JSON; null when it has no such claim. */
+  readonly claim: string | null | undefined;
+  readonly membership: MembershipPreview | undefined;
+}
+export interface RowExplanation {
+  /** Whether the source has a row with this key. */
+  readonly isThere: boolean;
+  /** Its values by column, where the streams select them. */
+  readonly row: Readonly<Record<string, string | null>>;
+  readonly streams: readonly StreamExplanation[];
+}
+
+/** Whose eyes a preview looks through. */
+export interface PreviewAs {
+  /** What the token says. */
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
 /**
  * What the control plane asks of whoever may reach the sources (the replicator). Every method may be called again after
  * a crash at any point and must end in the same state. Failures are AppErrors, whose code decides whether the job is
@@ -68,6 +127,26 @@ export interface SourceProvisioner {
 
   /** The tables that the role may see, for the rules to be checked against. */
   catalog(project: ProvisioningProject): Promise<Catalog>;
+
+  /** How many rows each of the tables has, as the source's statistics say; 0 for one that was never analysed. */
+  estimateRows(project: ProvisioningProject, tables: readonly SourceTable[]): Promise<readonly number[]>;
+
+  /** What a user would get if these rules were in force, at most `rowsMax` rows of each stream. Reads the source and changes nothing. */
+  preview(
+    project: ProvisioningProject,
+    rules: RulesToApply,
+    as: PreviewAs & { readonly rowsMax: number },
+  ): Promise<readonly StreamPreview[]>;
+
+  /**
+   * Why a user would (not) see one row of a client's table by these rules. `key` has the text of each key column.
+   * @throws AppError RULES_ROW_KEY_INVALID, RULES_TABLE_NOT_SYNCED
+   */
+  explain(
+    project: ProvisioningProject,
+    rules: RulesToApply,
+    as: PreviewAs & { readonly table: string; readonly key: readonly string[] },
+  ): Promise<RowExplanation>;
 
   /**
    * Makes the rules real: publication, slot, snapshot, and streaming up to a first checkpoint that shows them whole.

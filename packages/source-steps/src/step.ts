@@ -7,6 +7,22 @@ import type { ApplyProgress, ApplyStep } from './source-provisioner.ts';
 export type Step =
   | { readonly kind: 'preflight'; readonly projectId: ProjectId; readonly tables: readonly SourceTable[] }
   | { readonly kind: 'catalog'; readonly projectId: ProjectId }
+  | { readonly kind: 'estimate-rows'; readonly projectId: ProjectId; readonly tables: readonly SourceTable[] }
+  | {
+      readonly kind: 'preview';
+      readonly projectId: ProjectId;
+      readonly version: number;
+      readonly claims: Readonly<Record<string, unknown>>;
+      readonly rowsMax: number;
+    }
+  | {
+      readonly kind: 'explain';
+      readonly projectId: ProjectId;
+      readonly version: number;
+      readonly claims: Readonly<Record<string, unknown>>;
+      readonly table: string;
+      readonly key: readonly string[];
+    }
   | { readonly kind: 'apply'; readonly projectId: ProjectId; readonly version: number }
   | { readonly kind: 'reshard'; readonly projectId: ProjectId; readonly shards: number }
   | { readonly kind: 'audit'; readonly projectId: ProjectId }
@@ -21,6 +37,9 @@ export type StepResult =
 export const QUEUE_BY_KIND = {
   preflight: 'source-questions',
   catalog: 'source-questions',
+  'estimate-rows': 'source-questions',
+  preview: 'source-questions',
+  explain: 'source-questions',
   apply: 'source-work',
   reshard: 'source-work',
   audit: 'source-work',
@@ -39,15 +58,34 @@ export function resultOfError(error: unknown): StepResult {
 
 /** @throws AppError SOURCE_STEP_FAILED when this is no step: whatever lies in a queue is input */
 export function stepFrom(data: unknown): Step {
-  const { kind, projectId, tables, version, shards } = fieldsOf(data);
+  const { kind, projectId, tables, version, shards, claims, rowsMax, table, key } = fieldsOf(data);
   const project = typeof projectId === 'number' ? parseProjectId(projectId) : refuse('a step without a project');
   switch (kind) {
     case 'preflight':
       return { kind, projectId: project, tables: Array.isArray(tables) ? tables.map(tableFrom) : [] };
+    case 'estimate-rows':
+      return { kind, projectId: project, tables: Array.isArray(tables) ? tables.map(tableFrom) : [] };
+    case 'preview':
+      return {
+        kind,
+        projectId: project,
+        version: numberFrom(version),
+        claims: fieldsOf(claims),
+        rowsMax: numberFrom(rowsMax),
+      };
+    case 'explain':
+      return {
+        kind,
+        projectId: project,
+        version: numberFrom(version),
+        claims: fieldsOf(claims),
+        table: String(table),
+        key: Array.isArray(key) ? key.map(String) : [],
+      };
     case 'apply':
-      return { kind, projectId: project, version: typeof version === 'number' ? version : refuse('no version') };
+      return { kind, projectId: project, version: numberFrom(version) };
     case 'reshard':
-      return { kind, projectId: project, shards: typeof shards === 'number' ? shards : refuse('no number of shards') };
+      return { kind, projectId: project, shards: numberFrom(shards) };
     case 'catalog':
     case 'audit':
     case 'release':
@@ -55,6 +93,10 @@ export function stepFrom(data: unknown): Step {
     default:
       return refuse('an unknown step');
   }
+}
+
+function numberFrom(data: unknown): number {
+  return typeof data === 'number' ? data : refuse('a number is missing');
 }
 
 function tableFrom(data: unknown): SourceTable {

@@ -36,6 +36,9 @@ function taker(hands: Partial<StepHands>): StepTaker {
   const all: StepHands = {
     preflight: fails,
     catalog: fails,
+    estimateRows: fails,
+    preview: fails,
+    explain: fails,
     apply: fails,
     reshard: fails,
     audit: fails,
@@ -59,6 +62,35 @@ test('a question and its answer travel whole', async () => {
   });
   expect(await provisioner.preflight(PROJECT, tables)).toEqual(checks);
   expect(asked).toEqual({ project: 7, wanted: tables });
+});
+
+test('whose eyes a preview looks through, and which row is to be explained, travel whole', async () => {
+  const asked: unknown[] = [];
+  const explained = { isThere: false, row: {}, streams: [] };
+  taker({
+    async preview(...args) {
+      asked.push(args);
+      return [];
+    },
+    async explain(...args) {
+      asked.push(args);
+      return explained;
+    },
+    async estimateRows(...args) {
+      asked.push(args);
+      return [12];
+    },
+  });
+  const claims = { sub: 'ann', app: { org: 7 } };
+  const tables = [{ schema: 'public', name: 'tasks' }];
+  expect(await provisioner.preview(PROJECT, RULES, { claims, rowsMax: 5 })).toEqual([]);
+  expect(await provisioner.explain(PROJECT, RULES, { claims, table: 'tasks', key: ['1', 'b'] })).toEqual(explained);
+  expect(await provisioner.estimateRows(PROJECT, tables)).toEqual([12]);
+  expect(asked).toEqual([
+    [7, 3, expect.objectContaining({ claims, rowsMax: 5 })],
+    [7, 3, expect.objectContaining({ claims, table: 'tasks', key: ['1', 'b'] })],
+    [7, tables],
+  ]);
 });
 
 test('an error travels as its code and details', async () => {

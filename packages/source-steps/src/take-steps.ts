@@ -3,13 +3,31 @@ import { unreachable } from '@sluice/errors';
 import type { Catalog, SourceTable } from '@sluice/sync-rules';
 import { DelayedError, type Job, Worker } from 'bullmq';
 import { Redis } from 'ioredis';
-import type { ApplyProgress, AuditFindings, CheckResult } from './source-provisioner.ts';
+import type {
+  ApplyProgress,
+  AuditFindings,
+  CheckResult,
+  PreviewAs,
+  RowExplanation,
+  StreamPreview,
+} from './source-provisioner.ts';
 import { QUEUE_BY_KIND, QUEUE_PREFIX, resultOfError, type Step, type StepResult, stepFrom, wantedKey } from './step.ts';
 
 /** Who does the steps: the replicator. Failures are AppErrors. */
 export interface StepHands {
   preflight(project: ProjectId, tables: readonly SourceTable[]): Promise<readonly CheckResult[]>;
   catalog(project: ProjectId): Promise<Catalog>;
+  estimateRows(project: ProjectId, tables: readonly SourceTable[]): Promise<readonly number[]>;
+  preview(
+    project: ProjectId,
+    version: number,
+    as: PreviewAs & { readonly rowsMax: number },
+  ): Promise<readonly StreamPreview[]>;
+  explain(
+    project: ProjectId,
+    version: number,
+    as: PreviewAs & { readonly table: string; readonly key: readonly string[] },
+  ): Promise<RowExplanation>;
   /** `elsewhere`: another process holds the source, or will in a moment, and shall take the step. */
   apply(
     project: ProjectId,
@@ -75,6 +93,12 @@ export function takeSteps(options: {
         return { kind: 'done', value: await hands.preflight(step.projectId, step.tables) };
       case 'catalog':
         return { kind: 'done', value: await hands.catalog(step.projectId) };
+      case 'estimate-rows':
+        return { kind: 'done', value: await hands.estimateRows(step.projectId, step.tables) };
+      case 'preview':
+        return { kind: 'done', value: await hands.preview(step.projectId, step.version, step) };
+      case 'explain':
+        return { kind: 'done', value: await hands.explain(step.projectId, step.version, step) };
       case 'release':
         await hands.release(step.projectId, signal);
         return { kind: 'done', value: null };

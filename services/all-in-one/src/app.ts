@@ -173,6 +173,12 @@ async function joinPlanes(
       dataPlane.replicator.preflight(await sourceOf(controlPlane.directory, projectId), tables, projectId),
     catalog: async ({ projectId }) =>
       dataPlane.replicator.readCatalog(await sourceOf(controlPlane.directory, projectId)),
+    estimateRows: async ({ projectId }, tables) =>
+      dataPlane.replicator.estimateRows(await sourceOf(controlPlane.directory, projectId), tables),
+    preview: async ({ projectId }, { compiled }, as) =>
+      dataPlane.replicator.previewStreams(await sourceOf(controlPlane.directory, projectId), compiled.streams, as),
+    explain: async ({ projectId }, { compiled }, as) =>
+      dataPlane.replicator.explainRow(await sourceOf(controlPlane.directory, projectId), compiled.streams, as),
     async apply({ projectId }, { version, compiled }, onProgress, signal) {
       dataPlane.startProject(projectId);
       // Reports are written one after the other; the first refusal (the job was withdrawn) is thrown at the end.

@@ -11,6 +11,7 @@ import { ProjectRunner } from './project-runner.ts';
 import { releaseSource } from './release.ts';
 import { readCatalog } from './source/catalog.ts';
 import { type CheckResult, preflight } from './source/preflight.ts';
+import { estimateRows, explainRow, previewStreams } from './source/preview.ts';
 import { DEFAULT_TUNING, type Tuning } from './tuning.ts';
 
 export interface ReplicatorOptions
@@ -44,6 +45,12 @@ export interface Replicator {
   ): Promise<CheckResult[]>;
   /** @throws AppError */
   readCatalog(connection: SourceConnection): Promise<Catalog>;
+  /** By table, as the source's statistics say. @throws AppError */
+  estimateRows: typeof estimateRows;
+  /** What a user would get of streams, deployed or not, read from the source. @throws AppError */
+  previewStreams: typeof previewStreams;
+  /** Why a user would (not) see a row. @throws AppError */
+  explainRow: typeof explainRow;
   /**
    * Makes the rules the ones that serve; resolves when they do. May be called again after it failed or the process ended: what
    * was half done is dropped and done anew. Works with or without `run` for the project. Aborted, it rejects and is not begun
@@ -115,6 +122,9 @@ export function createReplicator(options: ReplicatorOptions): Replicator {
   return {
     preflight,
     readCatalog,
+    estimateRows,
+    previewStreams,
+    explainRow,
     deploy(project, { rules, rulesVersion }, onProgress = () => {}, signal) {
       const wanted = { plans: rules.streams, rulesVersion, onProgress };
       return withRunner(project, ({ jobs }) => jobs.request(wanted, signal));

@@ -9,11 +9,15 @@ import { type AuditReport, auditFindings } from './audit.ts';
 import type { DeployProgress } from './deploy-jobs.ts';
 import type { readCatalog } from './source/catalog.ts';
 import type { CheckResult } from './source/preflight.ts';
+import type { estimateRows, explainRow, previewStreams } from './source/preview.ts';
 
 /** What of the replicator the steps need. */
 interface Steps {
   preflight(connection: SourceConnection, tables: readonly SourceTable[]): Promise<CheckResult[]>;
   readCatalog: typeof readCatalog;
+  estimateRows: typeof estimateRows;
+  previewStreams: typeof previewStreams;
+  explainRow: typeof explainRow;
   deploy(
     project: ProjectId,
     deployment: { readonly rules: CompiledRules; readonly rulesVersion: number },
@@ -58,6 +62,15 @@ export function stepHands(parts: {
   return {
     preflight: async (project, tables) => replicator.preflight(await sourceOf(directory, project), tables),
     catalog: async (project) => replicator.readCatalog(await sourceOf(directory, project)),
+    estimateRows: async (project, tables) => replicator.estimateRows(await sourceOf(directory, project), tables),
+    async preview(project, version, as) {
+      const { streams } = await directory.rulesOf(project, version);
+      return await replicator.previewStreams(await sourceOf(directory, project), streams, as);
+    },
+    async explain(project, version, as) {
+      const { streams } = await directory.rulesOf(project, version);
+      return await replicator.explainRow(await sourceOf(directory, project), streams, as);
+    },
     async apply(project, version, onProgress, signal) {
       const rules = await directory.rulesOf(project, version);
       const report = ({ step, rowsDone, rowsEstimate }: DeployProgress): void =>

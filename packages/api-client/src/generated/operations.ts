@@ -106,8 +106,58 @@ export type Diagnostic = {
   readonly endColumn: number;
 };
 
+export type Explanation = {
+  /** Whether the source has a row with this key. */
+  readonly isThere: boolean;
+  /** Its values, as far as streams select them. */
+  readonly row: { readonly [key: string]: string | null };
+  readonly streams: ReadonlyArray<{
+    readonly name: string;
+    readonly sees: boolean;
+    /** The row is seen when all conditions of one alternative hold. */
+    readonly alternatives: ReadonlyArray<ReadonlyArray<{
+      readonly kind: 'row' | 'token' | 'claim' | 'membership';
+      /** The condition as rules have it. */
+      readonly text: string;
+      /** Null when there is no row to judge. */
+      readonly holds: boolean | null;
+      readonly column: string | null;
+      /** What the row has there. */
+      readonly value: string | null;
+      /** What the token says there, as JSON; null when it says nothing. */
+      readonly claim: string | null;
+      readonly membership: MembershipPreview | null;
+    }>>;
+  }>;
+};
+
 export type Health = {
   readonly status: 'ok';
+};
+
+export type MembershipPreview = {
+  /** As `schema.table`. */
+  readonly table: string;
+  readonly column: string;
+  /** The values that the token reaches, as Postgres prints them. */
+  readonly values: ReadonlyArray<string>;
+  readonly isComplete: boolean;
+};
+
+export type PostExplanation = {
+  /** What the user's token says, `sub` among it. */
+  readonly claims: { readonly [key: string]: unknown };
+  /** The client's table. */
+  readonly table: string;
+  /** The text of each column of the row key, in order. */
+  readonly key: ReadonlyArray<string>;
+};
+
+export type PostPreview = {
+  /** What the user's token says, `sub` among it. */
+  readonly claims: { readonly [key: string]: unknown };
+  /** Rows shown of each stream. */
+  readonly rowsMax?: number;
 };
 
 export type PostRules = {
@@ -118,6 +168,28 @@ export type PostRules = {
 export type PostShards = {
   /** Among how many shards the rows are divided. */
   readonly shards: number;
+};
+
+export type Preview = {
+  readonly streams: ReadonlyArray<{
+    readonly name: string;
+    /** The client's table. */
+    readonly table: string;
+    /** Those of the key come first. */
+    readonly columns: ReadonlyArray<{
+      readonly name: string;
+      readonly pgType: string;
+    }>;
+    readonly keyColumns: number;
+    /** Values as Postgres prints them, cut at 1,000 characters. */
+    readonly rows: ReadonlyArray<ReadonlyArray<string | null>>;
+    /** Of all rows, counted up to 100,000. */
+    readonly count: number;
+    readonly isCountExact: boolean;
+    readonly memberships: ReadonlyArray<MembershipPreview>;
+    /** RULES_PREVIEW_SLOW when the source did not find the rows in time; then none are shown. */
+    readonly code: string | null;
+  }>;
 };
 
 export type Problem = {
@@ -216,6 +288,47 @@ export type Rules = {
   readonly yaml: string;
   /** Names of the streams that the rules define; empty for a draft. */
   readonly streams: ReadonlyArray<string>;
+};
+
+export type RulesChanges = {
+  /** The version that was compared with; null when none is in force. */
+  readonly against: number | null;
+  /** Streams that are copied from the source. */
+  readonly added: ReadonlyArray<{
+    readonly stream: string;
+    /** The client's table. */
+    readonly table: string;
+    /** The table of the source, as `schema.table`. */
+    readonly source: string;
+    /** A stream of this name is in force with other content; clients keep it until this one is complete. */
+    readonly replaces: boolean;
+    /** Rows of the source's table by its statistics: what is read to fill the stream. */
+    readonly rowsEstimate: number;
+  }>;
+  /** Streams of equal content: what clients hold stays. */
+  readonly kept: ReadonlyArray<{
+    readonly stream: string;
+    /** The client's table. */
+    readonly table: string;
+    /** The table of the source, as `schema.table`. */
+    readonly source: string;
+  }>;
+  /** Streams whose rows leave clients, or are replaced. */
+  readonly dropped: ReadonlyArray<{
+    readonly stream: string;
+    /** The client's table. */
+    readonly table: string;
+    /** The table of the source, as `schema.table`. */
+    readonly source: string;
+  }>;
+};
+
+export type RulesCheck = {
+  readonly isDeployable: boolean;
+  /** Problems, or warnings where it can be deployed. */
+  readonly diagnostics: ReadonlyArray<Diagnostic>;
+  /** What deploying it would do; null when it cannot be deployed. */
+  readonly changes: RulesChanges | null;
 };
 
 export type RulesList = {
@@ -341,6 +454,30 @@ export interface Operations {
     readonly answer: ProvisioningJob;
     readonly codes: 'API_UNAUTHENTICATED' | 'PROJECT_NOT_FOUND' | 'SOURCE_NOT_SET' | 'RULES_VERSION_NOT_FOUND' | 'PROJECT_DELETING' | 'PROJECT_BUSY' | 'RULES_VERSION_NOT_DEPLOYABLE' | 'API_INTERNAL' | 'API_UNAVAILABLE';
   };
+  /** Check rules against the tables of the source as they are now, without keeping them. */
+  readonly checkRules: {
+    readonly input: { readonly ref: string; readonly body: PostRules };
+    readonly answer: RulesCheck;
+    readonly codes: 'API_REQUEST_INVALID' | 'API_UNAUTHENTICATED' | 'PROJECT_NOT_FOUND' | 'SOURCE_NOT_SET' | 'API_REQUEST_TOO_LARGE' | 'API_MEDIA_TYPE_UNSUPPORTED' | 'SOURCE_UNREACHABLE' | 'SOURCE_PASSWORD' | 'SOURCE_DATABASE_MISSING' | 'SOURCE_TLS' | 'API_INTERNAL' | 'API_UNAVAILABLE' | 'SOURCE_WORKER_MISSING';
+  };
+  /** Get what deploying a version would do, stream by stream. */
+  readonly getRulesChanges: {
+    readonly input: { readonly ref: string; readonly version: number; readonly against?: number };
+    readonly answer: RulesChanges;
+    readonly codes: 'API_UNAUTHENTICATED' | 'PROJECT_NOT_FOUND' | 'SOURCE_NOT_SET' | 'RULES_VERSION_NOT_FOUND' | 'RULES_VERSION_NOT_DEPLOYABLE' | 'SOURCE_UNREACHABLE' | 'SOURCE_PASSWORD' | 'SOURCE_DATABASE_MISSING' | 'SOURCE_TLS' | 'API_INTERNAL' | 'API_UNAVAILABLE' | 'SOURCE_WORKER_MISSING';
+  };
+  /** Show what a user would get by a version of the rules. */
+  readonly previewRules: {
+    readonly input: { readonly ref: string; readonly version: number; readonly body: PostPreview };
+    readonly answer: Preview;
+    readonly codes: 'API_REQUEST_INVALID' | 'API_UNAUTHENTICATED' | 'PROJECT_NOT_FOUND' | 'SOURCE_NOT_SET' | 'RULES_VERSION_NOT_FOUND' | 'RULES_VERSION_NOT_DEPLOYABLE' | 'API_REQUEST_TOO_LARGE' | 'API_MEDIA_TYPE_UNSUPPORTED' | 'SOURCE_UNREACHABLE' | 'SOURCE_PASSWORD' | 'SOURCE_DATABASE_MISSING' | 'SOURCE_TLS' | 'API_INTERNAL' | 'API_UNAVAILABLE' | 'SOURCE_WORKER_MISSING';
+  };
+  /** Say why a user would see a row, or would not. */
+  readonly explainRow: {
+    readonly input: { readonly ref: string; readonly version: number; readonly body: PostExplanation };
+    readonly answer: Explanation;
+    readonly codes: 'API_REQUEST_INVALID' | 'API_UNAUTHENTICATED' | 'PROJECT_NOT_FOUND' | 'SOURCE_NOT_SET' | 'RULES_VERSION_NOT_FOUND' | 'RULES_VERSION_NOT_DEPLOYABLE' | 'API_REQUEST_TOO_LARGE' | 'API_MEDIA_TYPE_UNSUPPORTED' | 'SOURCE_UNREACHABLE' | 'SOURCE_PASSWORD' | 'SOURCE_DATABASE_MISSING' | 'SOURCE_TLS' | 'RULES_TABLE_NOT_SYNCED' | 'RULES_ROW_KEY_INVALID' | 'API_INTERNAL' | 'API_UNAVAILABLE' | 'SOURCE_WORKER_MISSING' | 'RULES_PREVIEW_SLOW';
+  };
   /** Set or replace how the tokens of the project's end users are verified. */
   readonly putClientAuth: {
     readonly input: { readonly ref: string; readonly body: PutClientAuth };
@@ -405,6 +542,10 @@ export const operations = {
   listRules: { method: 'GET', path: '/v1/projects/{ref}/rules', query: [], hasBody: false },
   getRules: { method: 'GET', path: '/v1/projects/{ref}/rules/{version}', query: [], hasBody: false },
   deployRules: { method: 'POST', path: '/v1/projects/{ref}/rules/{version}/deploy', query: [], hasBody: false },
+  checkRules: { method: 'POST', path: '/v1/projects/{ref}/rules/check', query: [], hasBody: true },
+  getRulesChanges: { method: 'GET', path: '/v1/projects/{ref}/rules/{version}/changes', query: ['against'], hasBody: false },
+  previewRules: { method: 'POST', path: '/v1/projects/{ref}/rules/{version}/preview', query: [], hasBody: true },
+  explainRow: { method: 'POST', path: '/v1/projects/{ref}/rules/{version}/explain', query: [], hasBody: true },
   putClientAuth: { method: 'PUT', path: '/v1/projects/{ref}/client-auth', query: [], hasBody: true },
   getClientAuth: { method: 'GET', path: '/v1/projects/{ref}/client-auth', query: [], hasBody: false },
   getProvisioning: { method: 'GET', path: '/v1/projects/{ref}/provisioning', query: [], hasBody: false },

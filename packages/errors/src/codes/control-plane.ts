@@ -161,6 +161,27 @@ export const controlPlaneCodes = defineCodes({
     retry: 'give-up',
     status: 409,
   },
+  RULES_PREVIEW_SLOW: {
+    what: 'The source did not find the rows within two seconds.',
+    who: 'tenant',
+    how: 'Nothing is wrong with the rules: streaming needs no such query. An index on the columns that the rules compare would let it be previewed.',
+    retry: 'give-up',
+    status: 504,
+  },
+  RULES_TABLE_NOT_SYNCED: {
+    what: 'No stream of these rules feeds that table.',
+    who: 'tenant',
+    how: 'Name a table as clients have it; "{table}" is none. The streams of the version say which there are.',
+    retry: 'give-up',
+    status: 422,
+  },
+  RULES_ROW_KEY_INVALID: {
+    what: 'The key of the row cannot be read.',
+    who: 'tenant',
+    how: 'Give one text for each column of the key, as Postgres prints it: {columns}.',
+    retry: 'give-up',
+    status: 422,
+  },
   CLIENT_AUTH_NOT_SET: {
     what: 'The project has no client authentication yet.',
     who: 'tenant',

@@ -360,6 +360,9 @@ test('closing answers what is under way and takes nothing new', async () => {
 
 /** A body that the route would take, so that only the project decides the answer. */
 function bodyFor(path: string, method: string): unknown {
+  if (path.endsWith('/preview')) return { claims: { sub: 'ann' } };
+  if (path.endsWith('/explain')) return { claims: { sub: 'ann' }, table: 'tasks', key: ['1'] };
+  if (path.endsWith('/check')) return { yaml: TASKS_RULES };
   if (method === 'PUT' && path.endsWith('/source')) return { connectionString: CONNECTION };
   if (method === 'PUT') return { kind: 'shared-secret', secret: CANARY, audience: ['x'] };
   if (path.endsWith('/shards')) return { shards: 2 };

@@ -17,6 +17,7 @@ import type { HostPolicy } from '../sources/parse-host.ts';
 import { SourcesController } from '../sources/sources-controller.ts';
 import type { RulesChecker } from '../sync-rules/check-rules.ts';
 import { RulesController } from '../sync-rules/rules-controller.ts';
+import { RulesToolsController } from '../sync-rules/rules-tools-controller.ts';
 import { UpkeepController } from '../upkeep/upkeep-controller.ts';
 import { nestLogger } from './nest-logger.ts';
 import { ProblemFilter } from './problem-filter.ts';
@@ -90,6 +91,7 @@ class ApiModule {
         StatusController,
         SourcesController,
         RulesController,
+        RulesToolsController,
         ClientAuthController,
         ProvisioningController,
         UpkeepController,

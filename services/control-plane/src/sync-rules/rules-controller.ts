@@ -15,6 +15,7 @@ import { JobDto } from '../jobs/job-dto.ts';
 import { viewOfJob } from '../jobs/job-view.ts';
 import { Provisioning } from '../jobs/provisioning.ts';
 import type { RulesChecker } from './check-rules.ts';
+import { parseVersion } from './parse-version.ts';
 import { PostRulesDto, RulesDto, RulesListDto, type rulesSchema } from './rules-dto.ts';
 
 const LISTED_VERSIONS_MAX = 100;
@@ -107,12 +108,6 @@ export class RulesController {
     const { id } = await projectOfRequest(this.database, ref);
     return viewOfJob(await this.provisioning.deploy(id, parseVersion(version)));
   }
-}
-
-/** A version that cannot be one is as missing as one that could. */
-function parseVersion(text: string): number {
-  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new AppError('RULES_VERSION_NOT_FOUND');
-  return Number(text);
 }
 
 type RulesView = z.infer<typeof rulesSchema>;

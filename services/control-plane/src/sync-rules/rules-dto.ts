@@ -13,7 +13,7 @@ export class PostRulesDto extends createZodDto(
     .meta({ id: 'PostRules', examples: [{ yaml: EXAMPLE_YAML }] }),
 ) {}
 
-const diagnosticSchema = z
+export const diagnosticSchema = z
   .strictObject({
     code: z.string(),
     message: z.string(),

@@ -1,4 +1,11 @@
-import type { ApplyProgress, AuditFindings, CheckResult, SourceProvisioner } from '@sluice/source-steps';
+import type {
+  ApplyProgress,
+  AuditFindings,
+  CheckResult,
+  RowExplanation,
+  SourceProvisioner,
+  StreamPreview,
+} from '@sluice/source-steps';
 import type { Catalog, CatalogColumn } from '@sluice/sync-rules';
 
 /** A provisioner without a source, for tests of what the control plane does with what one says. */
@@ -10,6 +17,9 @@ export interface ScriptedProvisioner extends SourceProvisioner {
   progress: readonly ApplyProgress[];
   /** What `audit` finds. */
   findings: AuditFindings;
+  /** What previews and explanations show. */
+  streams: readonly StreamPreview[];
+  explanation: RowExplanation;
   /** Names of the methods that were called, in order. */
   readonly calls: string[];
 }
@@ -29,6 +39,8 @@ export function scriptedProvisioner(): ScriptedProvisioner {
       lsn: '0/1A2B3C4',
       streams: [{ name: 'my_tasks', isEqual: false, served: { buckets: 1, rows: 4 }, source: { buckets: 1, rows: 5 } }],
     },
+    streams: [],
+    explanation: { isThere: false, row: {}, streams: [] },
     calls: [],
     async preflight() {
       called('preflight');
@@ -37,6 +49,18 @@ export function scriptedProvisioner(): ScriptedProvisioner {
     async catalog() {
       called('catalog');
       return tasksCatalog;
+    },
+    async estimateRows(_project, tables) {
+      called('estimateRows');
+      return tables.map(() => 1_200);
+    },
+    async preview(_project, { version }, { claims, rowsMax }) {
+      called(`preview ${version} ${JSON.stringify(claims)} ${rowsMax}`);
+      return provisioner.streams;
+    },
+    async explain(_project, { version }, { claims, table, key }) {
+      called(`explain ${version} ${JSON.stringify(claims)} ${table} ${key.join()}`);
+      return provisioner.explanation;
     },
     async apply(_project, _rules, onProgress) {
       called('apply');

@@ -22,7 +22,11 @@ export function readerConfig(connection: SourceConnection): ClientConfig {
 export interface SourceSession extends AsyncDisposable {
   /** For what this interface does not have (COPY, the process id). */
   readonly client: Client;
-  query<Row extends object>(sql: string, parameters?: readonly unknown[]): Promise<Row[]>;
+  /** With `rowMode: 'array'` a row is its values in order. */
+  query<Row extends object>(
+    sql: string | { readonly text: string; readonly rowMode: 'array' },
+    parameters?: readonly unknown[],
+  ): Promise<Row[]>;
   /** Resolves when the session ended, or when aborted. */
   ended(signal: AbortSignal): Promise<void>;
   /** Ends the session at once, whatever it is doing. */
@@ -67,9 +71,13 @@ function sessionOf(client: Client): SourceSession {
   });
   return {
     client,
-    async query<Row extends object>(sql: string, parameters?: readonly unknown[]) {
+    async query<Row extends object>(
+      sql: string | { readonly text: string; readonly rowMode: 'array' },
+      parameters?: readonly unknown[],
+    ) {
+      // The types have an overload for each form; both give rows.
       const run = (): Promise<{ rows: Row[] }> =>
-        parameters === undefined ? client.query<Row>(sql) : client.query<Row>(sql, [...parameters]);
+        parameters === undefined ? client.query<Row>(sql as string) : client.query<Row>(sql as string, [...parameters]);
       const result = last.then(run, run);
       last = result.catch(() => {});
       try {
